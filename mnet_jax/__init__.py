@@ -1,0 +1,1 @@
+"""mnet_jax: train grids of MobileNets and draw accuracy against Mult-Adds."""

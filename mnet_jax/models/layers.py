@@ -1,0 +1,129 @@
+"""Layers that the MobileNets share.
+
+Parameters are float32 and named as textbook Flax names them (`kernel`, `bias`, `scale`); `dtype` is the dtype of the
+computation. Initialisation, epsilon and padding follow TF-slim.
+"""
+
+import functools
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+from jax import lax
+
+from mnet_jax.ops.depthwise import depthwise_conv
+
+Dtype = Any
+
+ACTIVATIONS: dict[str, Callable[[jax.Array], jax.Array]] = {"relu": nn.relu, "relu6": nn.relu6}
+
+DEPTHWISE = "depthwise_conv"  # name of every depthwise kernel's module: the optimizer spares these from weight decay
+
+kernel_init = nn.initializers.truncated_normal(0.09)  # slim's arg scopes of V1 and V2
+
+
+def make_divisible(channels: float, divisor: int = 8) -> int:
+    """Rounds to a multiple of `divisor`, at least one of them, never below 90% of `channels` (slim, V2 and V3)."""
+    rounded = max(divisor, int(channels + divisor / 2) // divisor * divisor)
+    return rounded + divisor if rounded < 0.9 * channels else rounded
+
+
+def limit_strides(strides: Sequence[int], total_stride: int) -> tuple[int, ...]:
+    """Turns into 1 every stride that would take the product past `total_stride`."""
+    limited, product = [], 1
+    for stride in strides:
+        stride = stride if product * stride <= total_stride else 1
+        product *= stride
+        limited.append(stride)
+    return tuple(limited)
+
+
+class ConvBN(nn.Module):
+    """Convolution without bias, batch normalisation, activation.
+
+    Attributes:
+      features: output channels; None convolves each channel on its own (depthwise).
+      kernel_size: side of the square kernel.
+      stride: along both sides.
+      activation: a key of `ACTIVATIONS`, or None for a linear layer.
+      bn_momentum: decay of the running statistics.
+      bn_epsilon: added to the variance.
+      dtype: of the computation; parameters and statistics are float32.
+    """
+
+    features: int | None
+    kernel_size: int = 1
+    stride: int = 1
+    activation: str | None = "relu6"
+    bn_momentum: float = 0.99
+    bn_epsilon: float = 1e-3
+    dtype: Dtype = jnp.float32
+
+    @nn.compact
+    def __call__(self, x_BxHxWxC: jax.Array, train: bool) -> jax.Array:
+        depthwise = self.features is None
+        features = x_BxHxWxC.shape[-1] if depthwise else self.features
+        x = nn.Conv(
+            features,
+            (self.kernel_size, self.kernel_size),
+            self.stride,
+            padding="SAME",
+            feature_group_count=features if depthwise else 1,
+            use_bias=False,
+            kernel_init=kernel_init,
+            dtype=self.dtype,
+            conv_general_dilated=self._convolution(),
+            name=DEPTHWISE if depthwise else "conv",
+        )(x_BxHxWxC)
+        x = nn.BatchNorm(
+            use_running_average=not train,
+            momentum=self.bn_momentum,
+            epsilon=self.bn_epsilon,
+            dtype=self.dtype,
+            name="bn",
+        )(x)
+        return x if self.activation is None else ACTIVATIONS[self.activation](x)
+
+    def _convolution(self) -> Callable:
+        if self.features is None:
+            return _depthwise_convolution
+        if self.kernel_size == 1 and self.stride == 1:
+            return _pointwise_convolution
+        return lax.conv_general_dilated
+
+
+class Classifier(nn.Module):
+    """Global average pooling, dropout, and the dense layer; logits are float32."""
+
+    num_classes: int
+    dropout: float
+    dtype: Dtype = jnp.float32
+
+    @nn.compact
+    def __call__(self, x_BxHxWxC: jax.Array, train: bool) -> jax.Array:
+        x_BxC = jnp.mean(x_BxHxWxC, axis=(1, 2), dtype=jnp.float32).astype(self.dtype)
+        x_BxC = nn.Dropout(self.dropout, deterministic=not train)(x_BxC)
+        logits = nn.Dense(self.num_classes, kernel_init=kernel_init, dtype=self.dtype, name="logits")(x_BxC)
+        return logits.astype(jnp.float32)
+
+
+def _depthwise_convolution(x, kernel, strides, padding, **_):
+    return depthwise_conv(x, kernel, strides, padding)
+
+
+def _pointwise_convolution(x, kernel, strides, padding, **_):
+    """A 1x1 convolution as a matrix product, which XLA runs faster."""
+    return jnp.einsum("bhwc,cd->bhwd", x, kernel[0, 0])
+
+
+def conv_bn(config) -> Callable[..., ConvBN]:
+    """`ConvBN` with the settings that every layer of a model shares."""
+    return functools.partial(
+        ConvBN,
+        activation=config.activation,
+        bn_momentum=config.bn_momentum,
+        bn_epsilon=config.bn_epsilon,
+        dtype=config.dtype,
+    )

@@ -1,0 +1,59 @@
+"""MobileNet V1 (Howard et al., 2017, arXiv:1704.04861), Table 1."""
+
+from typing import Any
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+from mnet_jax.models.layers import Classifier, conv_bn, limit_strides
+
+STEM_FEATURES, STEM_STRIDE = 32, 2
+
+BLOCKS = (  # (features, stride); the paper prints stride 2 for the last one, its 7x7 output says 1
+    (64, 1),
+    (128, 2),
+    (128, 1),
+    (256, 2),
+    (256, 1),
+    (512, 2),
+    *[(512, 1)] * 5,
+    (1024, 2),
+    (1024, 1),
+)
+
+
+class MobileNetV1(nn.Module):
+    """Maps images (batch, height, width, channels) to float32 logits (batch, num_classes).
+
+    Attributes:
+      num_classes: size of the output.
+      alpha: width multiplier, positive; a layer has max(int(features * alpha), 8) channels, as in TF-slim.
+      total_stride: input side over side of the last map; the last strides that are too many become 1.
+      activation: "relu6" (TF-slim, Keras) or "relu" (the paper).
+      dropout: rate before the dense layer.
+      bn_momentum, bn_epsilon: of the running statistics and of the variance.
+      dtype: of the computation; parameters and statistics are float32.
+    """
+
+    num_classes: int
+    alpha: float = 1.0
+    total_stride: int = 32
+    activation: str = "relu6"
+    dropout: float = 0.001
+    bn_momentum: float = 0.9997
+    bn_epsilon: float = 1e-3
+    dtype: Any = jnp.float32
+
+    @nn.compact
+    def __call__(self, x_BxHxWxC: jax.Array, train: bool = False) -> jax.Array:
+        layer = conv_bn(self)
+        stem_stride, *strides = limit_strides((STEM_STRIDE, *(s for _, s in BLOCKS)), self.total_stride)
+        x = layer(self._width(STEM_FEATURES), 3, stem_stride, name="stem")(x_BxHxWxC, train)
+        for i, ((features, _), stride) in enumerate(zip(BLOCKS, strides, strict=True), start=1):
+            x = layer(None, 3, stride, name=f"block{i:02d}_depthwise")(x, train)
+            x = layer(self._width(features), name=f"block{i:02d}_pointwise")(x, train)
+        return Classifier(self.num_classes, self.dropout, self.dtype, name="classifier")(x, train)
+
+    def _width(self, features: int) -> int:
+        return max(int(features * self.alpha), 8)
