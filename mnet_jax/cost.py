@@ -19,7 +19,8 @@ import jax.numpy as jnp
 from absl import flags
 from flax import traverse_util
 
-from mnet_jax import cli, models
+from mnet_jax import cli, models, tables
+from mnet_jax import config as config_lib
 
 _NOT_MATRICES = (nn.BatchNorm, nn.LayerNorm, nn.GroupNorm, nn.RMSNorm, nn.InstanceNorm, nn.Embed, nn.PReLU)
 
@@ -129,21 +130,17 @@ def _warn(name: str) -> None:
 
 def as_table(cost: Cost) -> str:
     """One line per layer, then the totals."""
-    rows = [("layer", "kind", "input", "output", "Mult-Adds", "params")]
+    rows = []
     for layer in cost.layers:
         shapes = ("x".join(map(str, shape)) for shape in (layer.input_shape, layer.output_shape))
         rows.append((layer.name, layer.kind, *shapes, f"{layer.mult_adds:,}", f"{layer.params:,}"))
     rows.append(("total", "", "", "", f"{cost.mult_adds:,}", f"{cost.params:,}"))
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    aligned = (
-        [cell.ljust(w) if i < 4 else cell.rjust(w) for i, (cell, w) in enumerate(zip(row, widths, strict=True))]
-        for row in rows
-    )
-    return "\n".join("  ".join(row) for row in aligned)
+    header = ("layer", "kind", "input", "output", "Mult-Adds", "params")
+    return tables.aligned(header, rows, numeric=(False, False, False, False, True, True))
 
 
 def main(config) -> int:
-    cost = of_config(config)
+    cost = of_config(config_lib.resolve(config))
     print(json.dumps(dataclasses.asdict(cost)) if flags.FLAGS.json else as_table(cost))
     return 0
 

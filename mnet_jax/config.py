@@ -1,0 +1,198 @@
+"""Checks and resolves a config, turns its durations into steps, and names the trial that it describes."""
+
+import dataclasses
+import difflib
+import hashlib
+import json
+import math
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from ml_collections import ConfigDict
+
+from mnet_jax.data import sources
+from mnet_jax.errors import UserError
+from mnet_jax.models import MODELS
+from mnet_jax.models.layers import ACTIVATIONS
+from mnet_jax.optim import OPTIMIZERS, SCHEDULES
+
+# What cannot change a trial's result, and so is no part of its identity.
+_NEUTRAL = (
+    "launch",
+    "sweep",
+    "data.data_dir",
+    "data.source_dir",
+    "data.read_threads",
+    "train.log_every_steps",
+    "train.eval_every_epochs",
+    "train.checkpoint_every_epochs",
+)
+
+_Rule = tuple[Callable[[Any], bool], str]
+
+_POSITIVE: _Rule = (lambda v: 0 < v < math.inf, "must be positive and finite")
+_NOT_NEGATIVE: _Rule = (lambda v: 0 <= v < math.inf, "must be 0 or more")
+_FRACTION: _Rule = (lambda v: 0 <= v < 1, "must be in [0, 1)")
+_POWER_OF_2: _Rule = (lambda v: v in (1, 2, 4, 8, 16, 32), "must be one of 1, 2, 4, 8, 16, 32")
+
+_RULES: dict[str, _Rule] = {
+    "seed": (lambda v: 0 <= v < 2**31, "must be in [0, 2**31)"),
+    "input_size": _POSITIVE,
+    "model.alpha": _POSITIVE,
+    "model.num_classes": _POSITIVE,
+    "model.total_stride": _POWER_OF_2,
+    "model.dropout": _FRACTION,
+    "model.bn_momentum": _FRACTION,
+    "model.bn_epsilon": _POSITIVE,
+    "data.crop_padding": _NOT_NEGATIVE,
+    "data.read_threads": _POSITIVE,
+    "optim.learning_rate": _POSITIVE,
+    "optim.warmup_epochs": _NOT_NEGATIVE,
+    "optim.decay_rate": _POSITIVE,
+    "optim.decay_every_epochs": _POSITIVE,
+    "optim.momentum": _FRACTION,
+    "optim.rmsprop_decay": _FRACTION,
+    "optim.rmsprop_epsilon": _POSITIVE,
+    "optim.weight_decay": _NOT_NEGATIVE,
+    "optim.grad_clip_norm": _NOT_NEGATIVE,
+    "train.batch_size": _POSITIVE,
+    "train.epochs": _POSITIVE,
+    "train.label_smoothing": _FRACTION,
+    "train.ema_decay": _FRACTION,
+    "train.log_every_steps": _POSITIVE,
+    "train.eval_every_epochs": _POSITIVE,
+    "train.checkpoint_every_epochs": _POSITIVE,
+}
+
+_CHOICES: dict[str, tuple[str, ...]] = {
+    "model.name": tuple(MODELS),
+    "model.activation": tuple(ACTIVATIONS),
+    "model.dtype": ("float32", "bfloat16"),
+    "data.name": tuple(sources.SOURCES),
+    "data.crop": ("none", "shift", "inception"),
+    "optim.name": tuple(OPTIMIZERS),
+    "optim.schedule": tuple(SCHEDULES),
+    "launch.launcher": ("local",),
+}
+
+
+def resolve(config: ConfigDict, overrides: Mapping[str, Any] | None = None) -> ConfigDict:
+    """A locked copy with the overrides (dotted keys) applied, the model's defaults filled in, every value checked.
+
+    Raises:
+      UserError: an override names no field or has the wrong type, or a value is out of its range.
+    """
+    config = config.copy_and_resolve_references()
+    for key, value in (overrides or {}).items():
+        set_field(config, key, value)
+    _check_choices(config)
+    for field in ("dropout", "bn_momentum"):
+        if config.model[field] is None:
+            config.model[field] = getattr(MODELS[config.model.name], field)
+    _check_ranges(config)
+    return config.lock()
+
+
+def set_field(config: ConfigDict, key: str, value: Any) -> None:
+    """Sets a dotted key to a value of the field's own type.
+
+    Raises:
+      UserError: there is no such field, or the value is of another type.
+    """
+    *path, leaf = key.split(".")
+    node = config
+    for i, name in enumerate((*path, leaf)):
+        if not isinstance(node, ConfigDict) or name not in node:
+            prefix = "".join(f"{part}." for part in path[:i])
+            known = list(node) if isinstance(node, ConfigDict) else []
+            raise UserError(f"unknown field config.{key}{nearest(name, known, prefix)}")
+        parent, node = node, node[name]
+    kind = parent.get_type(leaf)
+    if kind is float and type(value) is int:
+        value = float(value)
+    if not isinstance(value, kind) or (kind is int and isinstance(value, bool)):
+        raise UserError(f"config.{key}={value!r}: must be of type {kind.__name__}")
+    parent[leaf] = value
+
+
+def nearest(name: str, known, prefix: str = "") -> str:
+    """A hint at the known name that is closest to `name`; empty where none is close."""
+    close = difflib.get_close_matches(str(name), [str(k) for k in known], 1)
+    return f": did you mean {prefix}{close[0]}?" if close else ""
+
+
+def flatten(config: ConfigDict | Mapping, prefix: str = "") -> dict[str, Any]:
+    """Leaves by dotted key, in the config's order."""
+    flat = {}
+    for key, value in config.items():
+        is_node = isinstance(value, ConfigDict | Mapping)
+        flat |= flatten(value, f"{prefix}{key}.") if is_node else {f"{prefix}{key}": value}
+    return flat
+
+
+def trial_hash(config: ConfigDict) -> str:
+    """Eight hex digits of a resolved config; equal exactly when the results are."""
+    identity = {
+        key: value
+        for key, value in flatten(config).items()
+        if not any(key == neutral or key.startswith(f"{neutral}.") for neutral in _NEUTRAL)
+    }
+    return hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:8]
+
+
+def from_json(text: str) -> ConfigDict:
+    """The resolved config that `config.json` holds."""
+
+    def tuples(node):
+        if isinstance(node, dict):
+            return {key: tuples(value) for key, value in node.items()}
+        return tuple(node) if isinstance(node, list) else node
+
+    return ConfigDict(tuples(json.loads(text))).lock()
+
+
+@dataclasses.dataclass(frozen=True)
+class Steps:
+    """The durations of a config, in optimizer updates; `per_epoch` is exact, so it need not be whole."""
+
+    per_epoch: float
+    total: int
+    warmup: int
+    decay_every: int
+    eval_every: int
+    checkpoint_every: int
+
+
+def steps(config: ConfigDict, num_train: int) -> Steps:
+    """Turns epochs into steps for `num_train` training images.
+
+    Each duration is at least one step, but the warm-up may be 0 and is never more than half of a short training.
+    """
+    per_epoch = num_train / config.train.batch_size
+
+    def rounded(epochs: float, least: int = 1) -> int:
+        return max(least, round(epochs * per_epoch))
+
+    total = rounded(config.train.epochs)
+    return Steps(
+        per_epoch=per_epoch,
+        total=total,
+        warmup=min(rounded(config.optim.warmup_epochs, 0), total // 2),
+        decay_every=rounded(config.optim.decay_every_epochs),
+        eval_every=rounded(config.train.eval_every_epochs),
+        checkpoint_every=rounded(config.train.checkpoint_every_epochs),
+    )
+
+
+def _check_choices(config: ConfigDict) -> None:
+    flat = flatten(config)
+    for key, known in _CHOICES.items():
+        if flat[key] not in known:
+            raise UserError(f"config.{key}={flat[key]!r}{nearest(flat[key], known)} (known: {', '.join(known)})")
+
+
+def _check_ranges(config: ConfigDict) -> None:
+    flat = flatten(config)
+    for key, (is_valid, text) in _RULES.items():
+        if not is_valid(flat[key]):
+            raise UserError(f"config.{key}={flat[key]!r}: {text}")

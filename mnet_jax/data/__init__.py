@@ -1,0 +1,1 @@
+"""Images: who has them (sources), how they are decoded, batched (stream) and augmented."""

@@ -1,0 +1,44 @@
+"""What happens to a batch on the device, inside the trial's jitted step: crop, flip, resize, normalise."""
+
+import jax
+import jax.numpy as jnp
+from jax import lax
+
+
+def augment(images: jax.Array, key: jax.Array, data, input_size: int) -> jax.Array:
+    """Randomly cropped and flipped images, ready for the network.
+
+    Args:
+      images: (batch, height, width, channels), uint8.
+      key: a random key; each image draws its own crop and flip.
+      data: `config.data`: `crop`, `crop_padding` (pixels), `flip`, `mean` and `std` (of pixels in [0, 1]).
+      input_size: side of the result, in pixels.
+
+    Returns:
+      (batch, input_size, input_size, channels), float32.
+    """
+    crop_key, flip_key = jax.random.split(key)
+    if data.crop == "shift" and data.crop_padding:
+        images = _random_shift(images, crop_key, data.crop_padding)
+    if data.flip:
+        is_flipped = jax.random.bernoulli(flip_key, shape=(images.shape[0], 1, 1, 1))
+        images = jnp.where(is_flipped, images[:, :, ::-1], images)
+    return standardize(images, data, input_size)
+
+
+def standardize(images: jax.Array, data, input_size: int) -> jax.Array:
+    """uint8 images resized with antialiasing to `input_size`, normalised to float32; what evaluation feeds."""
+    x = images.astype(jnp.float32) / 255.0
+    batch, height, width, channels = x.shape
+    if (height, width) != (input_size, input_size):
+        x = jax.image.resize(x, (batch, input_size, input_size, channels), "bilinear", antialias=True)
+    mean, std = (jnp.asarray(value, jnp.float32).reshape(1, 1, 1, -1) for value in (data.mean, data.std))
+    return (x - mean) / std
+
+
+def _random_shift(images, key, padding):
+    """Pads with black and cuts the original size out at a random place."""
+    batch, *size = images.shape
+    padded = jnp.pad(images, ((0, 0), (padding, padding), (padding, padding), (0, 0)))
+    starts = jax.random.randint(key, (batch, 2), 0, 2 * padding + 1)
+    return jax.vmap(lambda image, start: lax.dynamic_slice(image, (start[0], start[1], 0), size))(padded, starts)

@@ -1,0 +1,187 @@
+"""The table of a sweep to plots, from files alone.
+
+    python -m mnet_jax.report --workdir DIR
+
+reads `results.csv` and draws `accuracy_vs_mult_adds.png` and `accuracy_vs_params.png`.
+"""
+
+import argparse
+import collections
+import importlib.resources
+import itertools
+import json
+import statistics
+import sys
+from collections.abc import Iterable, Sequence
+
+import matplotlib
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
+
+from mnet_jax import results, tables
+from mnet_jax.results import Row
+from mnet_jax.workdir import DONE, Workdir
+
+_COLORS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#F0E442", "#000000")  # Okabe and Ito
+_MARKERS = "osD^vP*X"
+_DASHES = ("-", "--", ":", "-.")
+
+_TABLE = ("trial", "mult_adds", "params", "top1", "top5", "loss", "images_per_second", "wall_seconds", "status")
+
+_AXES = {
+    "mult_adds": ("accuracy_vs_mult_adds.png", "Mult-Adds per image"),
+    "params": ("accuracy_vs_params.png", "trainable parameters"),
+}
+
+
+def draw(workdir: Workdir) -> list[str]:
+    """Draws both plots from `results.csv`; returns the paths. Nothing is drawn before the first trial is done."""
+    rows = [row for row in results.read(workdir.results_path) if row["status"] == DONE]
+    if not rows:
+        return []
+    paths = []
+    for field, (name, label) in _AXES.items():
+        figure = _figure(rows, field, label)
+        path = workdir.path / name
+        figure.savefig(path, dpi=150)
+        paths.append(str(path))
+    return paths
+
+
+def as_table(rows: Sequence[Row], columns: Sequence[str] = _TABLE) -> str:
+    """The rows as aligned text."""
+    numeric = [column not in ("trial", "status") for column in columns]
+    return tables.aligned(columns, [[_cell(column, row[column]) for column in columns] for row in rows], numeric)
+
+
+def _cell(column: str, value) -> str:
+    if value is None:
+        return "-"
+    if column in ("top1", "top5", "loss"):
+        return f"{value:.4f}"
+    return f"{value:,}" if isinstance(value, int) else str(value)
+
+
+def _figure(rows: list[Row], field: str, label: str) -> Figure:
+    published = _published(rows)
+    with matplotlib.rc_context({"font.size": 10, "axes.spines.top": False, "axes.spines.right": False}):
+        figure = Figure(figsize=(7.2 if not published else 12, 5), layout="constrained")
+        panels = figure.subplots(1, 2 if published else 1, squeeze=False, sharey=bool(published))[0]
+        _panel(panels[0], rows, field, label, f"{rows[0]['dataset']}, {rows[0]['epochs']:g} epochs")
+        if published:
+            _panel(panels[1], published, field, label, "ImageNet, published")
+    return figure
+
+
+def _published(rows: list[Row]) -> list[Row]:
+    """The papers' accuracies for the models of an ImageNet table; nothing for other data sets."""
+    if any(row["dataset"] != "imagenet" for row in rows):
+        return []
+    table = json.loads(importlib.resources.files("mnet_jax").joinpath("published.json").read_text())
+    models = dict.fromkeys(row["model"] for row in rows)
+    return [row | {"model": model} for model in models for row in table.get(model, [])]
+
+
+def _panel(axes, rows: list[Row], field: str, label: str, title: str) -> None:
+    styles = _Styles(rows)
+    points = _mean_over_seeds(rows, field)
+    for _, along_sizes in _grouped(points, "model", "alpha"):
+        if len(along_sizes) > 1 and field == "mult_adds":
+            axes.plot(*_xy(along_sizes), color="0.8", linewidth=1, zorder=1)
+    for (model, size), along_alphas in _grouped(points, "model", "input_size"):
+        color, dash = styles.color[size], styles.dash[model]
+        axes.plot(*_xy(along_alphas), dash, color=color, linewidth=1.6, zorder=2)
+        for point in along_alphas:
+            marker = styles.marker[point["alpha"]]
+            error = 100 * point["std"] if point["std"] else None
+            axes.errorbar(
+                point["x"], 100 * point["mean"], error, fmt=marker, color=color, markersize=7, capsize=3, zorder=3
+            )
+    axes.set_xscale("log")
+    _label_ticks(axes.xaxis, [point["x"] for point in points])
+    axes.set(xlabel=f"{label} (log scale)", ylabel="top-1 accuracy (%)", title=title)
+    axes.grid(True, which="major", color="0.92", zorder=0)
+    axes.legend(handles=styles.handles(), frameon=False, loc="best", fontsize=9)
+
+
+class _Styles:
+    """Colour says input size, marker says alpha, dash says model."""
+
+    def __init__(self, rows: list[Row]):
+        def distinct(key, style):
+            values = dict.fromkeys(row[key] for row in rows)
+            ordered = sorted(values, reverse=True) if key != "model" else list(values)
+            return dict(zip(ordered, itertools.cycle(style), strict=False))
+
+        self.color = distinct("input_size", _COLORS)
+        self.marker = distinct("alpha", _MARKERS)
+        self.dash = distinct("model", _DASHES)
+
+    def handles(self) -> list[Line2D]:
+        sizes = [Line2D([], [], color=color, label=f"input size {size}") for size, color in self.color.items()]
+        alphas = [
+            Line2D([], [], color="0.3", marker=marker, linestyle="", label=f"alpha {alpha:g}")
+            for alpha, marker in self.marker.items()
+        ]
+        models = [Line2D([], [], color="0.3", linestyle=dash, label=model) for model, dash in self.dash.items()]
+        return [*models, *sizes, *alphas]
+
+
+def _mean_over_seeds(rows: list[Row], field: str) -> list[dict]:
+    points = []
+    for (model, alpha, size), same in _grouped(rows, "model", "alpha", "input_size"):
+        top1 = [row["top1"] for row in same]
+        points.append(
+            {
+                "model": model,
+                "alpha": alpha,
+                "input_size": size,
+                "x": same[0][field],
+                "mean": statistics.mean(top1),
+                "std": statistics.stdev(top1) if len(top1) > 1 else 0.0,
+            }
+        )
+    return points
+
+
+def _grouped(rows: Iterable[dict], *keys: str):
+    groups = collections.defaultdict(list)
+    for row in rows:
+        groups[tuple(row[key] for key in keys)].append(row)
+    return groups.items()
+
+
+def _xy(points: list[dict]) -> tuple[list, list]:
+    ordered = sorted(points, key=lambda point: point["x"])
+    return [point["x"] for point in ordered], [100 * point["mean"] for point in ordered]
+
+
+def _label_ticks(axis, values: list[float]) -> None:
+    """Ticks at 1, 2 and 5 of each decade, in words: 20 M."""
+    axis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    axis.set_major_formatter(FuncFormatter(lambda value, _: _in_words(value)))
+    axis.set_minor_formatter(NullFormatter())
+    axis.axes.set_xlim(min(values) / 1.35, max(values) * 1.35)
+
+
+def _in_words(value: float) -> str:
+    for unit, name in ((1e9, " G"), (1e6, " M"), (1e3, " k")):
+        if value >= unit:
+            return f"{value / unit:g}{name}"
+    return f"{value:g}"
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(prog="python -m mnet_jax.report", description=__doc__.partition("\n")[0])
+    parser.add_argument("--workdir", required=True, help="folder of a sweep, with results.csv")
+    workdir = Workdir(parser.parse_args(arguments).workdir)
+    if not workdir.results_path.exists():
+        parser.error(f"{workdir.results_path} does not exist; --workdir is the folder of a sweep")
+    print(as_table(results.read(workdir.results_path)))
+    print("\n".join(draw(workdir)) or "no trial is done yet: nothing to draw")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,94 @@
+"""Trial folders to one table, from files alone."""
+
+import csv
+import os
+from typing import Any
+
+from mnet_jax.workdir import Workdir
+
+COLUMNS = (
+    "trial",
+    "status",
+    "model",
+    "alpha",
+    "input_size",
+    "seed",
+    "mult_adds",
+    "params",
+    "top1",
+    "top5",
+    "loss",
+    "epochs",
+    "steps",
+    "images_per_second",
+    "wall_seconds",
+    "device",
+    "dataset",
+    "learning_rate",
+    "weight_decay",
+    "test_images",
+    "error",
+)
+
+_INTEGERS = ("input_size", "seed", "mult_adds", "params", "steps", "test_images")
+_FLOATS = (
+    "alpha",
+    "top1",
+    "top5",
+    "loss",
+    "epochs",
+    "images_per_second",
+    "wall_seconds",
+    "learning_rate",
+    "weight_decay",
+)
+
+Row = dict[str, Any]
+
+
+def collect(workdir: Workdir) -> list[Row]:
+    """One row per trial of the sweep, in its order; what a trial has not reached yet is None."""
+    return [_row(workdir, name, counted) for name, counted in workdir.sweep().get("trials", {}).items()]
+
+
+def write(workdir: Workdir, rows: list[Row]) -> None:
+    """Writes `results.csv`; readers see the old table or the new one."""
+    temporary = workdir.results_path.with_suffix(".csv.tmp")
+    with temporary.open("w", newline="") as file:
+        writer = csv.DictWriter(file, COLUMNS)
+        writer.writeheader()
+        writer.writerows(rows)
+    os.replace(temporary, workdir.results_path)
+
+
+def read(path) -> list[Row]:
+    """The rows of a `results.csv`, with numbers as numbers and empty cells as None."""
+    with open(path, newline="") as file:
+        return [{key: _parse(key, value) for key, value in row.items()} for row in csv.DictReader(file)]
+
+
+def _parse(key: str, value: str) -> Any:
+    if value == "":
+        return None
+    if key in _INTEGERS:
+        return int(value)
+    return float(value) if key in _FLOATS else value
+
+
+def _row(workdir: Workdir, name: str, counted: dict[str, int]) -> Row:
+    folder = workdir.trial(name)
+    config = folder.config()
+    described = {
+        "trial": name,
+        "status": folder.status(),
+        "model": config["model"]["name"],
+        "alpha": config["model"]["alpha"],
+        "input_size": config["input_size"],
+        "seed": config["seed"],
+        "dataset": config["data"]["name"],
+        "learning_rate": config["optim"]["learning_rate"],
+        "weight_decay": config["optim"]["weight_decay"],
+        "error": folder.error(),
+    }
+    reached = folder.result() if described["status"] == "done" else {}
+    return dict.fromkeys(COLUMNS) | described | counted | reached

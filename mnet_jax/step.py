@@ -1,0 +1,117 @@
+"""The training state, and the pure functions that update and evaluate it."""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import flax.linen as nn
+import flax.struct
+import jax
+import jax.numpy as jnp
+import optax
+
+from mnet_jax.data.augment import augment, standardize
+
+Metrics = dict[str, jax.Array]
+
+
+@flax.struct.dataclass
+class TrainState:
+    """Everything a step reads and writes, as one pytree.
+
+    Attributes:
+      step: updates done so far, int32.
+      params, batch_stats: of the network.
+      opt_state: of the optimizer.
+      ema: moving averages {"params", "batch_stats"}, or None where `config.train.ema_decay` is 0.
+      rng: raw random key; a step draws from `fold_in(rng, step)`, so it never changes.
+    """
+
+    step: jax.Array
+    params: Any
+    batch_stats: Any
+    opt_state: Any
+    ema: Any
+    rng: jax.Array
+
+    def evaluated(self) -> dict[str, Any]:
+        """The variables that are evaluated: the moving averages where there are any."""
+        return self.ema or {"params": self.params, "batch_stats": self.batch_stats}
+
+
+def create_state(model: nn.Module, optimizer: optax.GradientTransformation, config) -> TrainState:
+    """The state before the first step; a pure function of `config.seed`."""
+    rng = jax.random.PRNGKey(config.seed)
+    images = jnp.zeros((1, config.input_size, config.input_size, config.data.channels))
+    variables = model.init(rng, images)
+    averaged = {"params": variables["params"], "batch_stats": variables["batch_stats"]}
+    return TrainState(
+        step=jnp.zeros((), jnp.int32),
+        **averaged,
+        opt_state=optimizer.init(variables["params"]),
+        ema=jax.tree.map(jnp.copy, averaged) if config.train.ema_decay else None,
+        rng=rng,
+    )
+
+
+def make_train_step(
+    model: nn.Module, optimizer: optax.GradientTransformation, config
+) -> Callable[[TrainState, Mapping[str, jax.Array]], tuple[TrainState, Metrics]]:
+    """`train_step(state, batch) -> (state, metrics)`.
+
+    A batch is {"image": uint8 (batch, side, side, channels), "label": int32 (batch,)}; metrics are scalars of the
+    batch: {"loss", "grad_norm"}.
+    """
+
+    def loss_of(params, state, images, labels, dropout_key):
+        logits, updated = model.apply(
+            {"params": params, "batch_stats": state.batch_stats},
+            images,
+            train=True,
+            mutable=["batch_stats"],
+            rngs={"dropout": dropout_key},
+        )
+        targets = optax.smooth_labels(jax.nn.one_hot(labels, logits.shape[-1]), config.train.label_smoothing)
+        return optax.softmax_cross_entropy(logits, targets).mean(), updated["batch_stats"]
+
+    def train_step(state, batch):
+        augment_key, dropout_key = jax.random.split(jax.random.fold_in(state.rng, state.step))
+        images = augment(batch["image"], augment_key, config.data, config.input_size)
+        gradient = jax.value_and_grad(loss_of, has_aux=True)
+        (loss, batch_stats), grads = gradient(state.params, state, images, batch["label"], dropout_key)
+        updates, opt_state = optimizer.update(grads, state.opt_state, state.params)
+        state = state.replace(
+            step=state.step + 1,
+            params=optax.apply_updates(state.params, updates),
+            batch_stats=batch_stats,
+            opt_state=opt_state,
+        )
+        return _with_ema(state, config.train.ema_decay), {"loss": loss, "grad_norm": optax.global_norm(grads)}
+
+    return train_step
+
+
+def make_eval_step(model: nn.Module, config) -> Callable[[dict, Mapping[str, jax.Array]], Metrics]:
+    """`eval_step(variables, batch) -> sums` over the images whose "mask" is 1: {"loss", "top1", "top5", "count"}."""
+
+    def eval_step(variables, batch):
+        logits = model.apply(variables, standardize(batch["image"], config.data, config.input_size))
+        labels, mask = batch["label"], batch["mask"]
+        loss = optax.softmax_cross_entropy_with_integer_labels(logits, labels)
+        own = jnp.take_along_axis(logits, labels[:, jnp.newaxis], axis=-1)
+        # Ties go to the lower class, as in argmax; NaN logits are never right.
+        lower_class = jnp.arange(logits.shape[-1])[jnp.newaxis] < labels[:, jnp.newaxis]
+        rank = jnp.sum((logits > own) | ((logits == own) & lower_class), axis=-1)
+        is_finite = jnp.isfinite(own[:, 0])
+        sums = {"loss": loss, "top1": is_finite & (rank < 1), "top5": is_finite & (rank < 5), "count": mask}
+        return {name: jnp.sum(jnp.where(mask > 0, value, 0).astype(jnp.float32)) for name, value in sums.items()}
+
+    return eval_step
+
+
+def _with_ema(state: TrainState, decay: float) -> TrainState:
+    """Moves the averages towards the new values; slower from step to step at first, as TensorFlow's EMA does."""
+    if not decay:
+        return state
+    decay = jnp.minimum(decay, (1.0 + state.step) / (10.0 + state.step))
+    new = {"params": state.params, "batch_stats": state.batch_stats}
+    return state.replace(ema=jax.tree.map(lambda ema, value: decay * ema + (1.0 - decay) * value, state.ema, new))

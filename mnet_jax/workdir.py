@@ -1,0 +1,137 @@
+"""The folders of a sweep and of its trials: the only interface between the sweep, its workers and the report."""
+
+import contextlib
+import json
+import os
+import pathlib
+import tempfile
+from collections.abc import Iterator
+from typing import Any
+
+import filelock
+
+from mnet_jax.errors import UserError
+
+QUEUED, RUNNING, DONE, FAILED, DIVERGED = STATUSES = ("queued", "running", "done", "failed", "diverged")
+
+_Json = dict[str, Any]
+
+
+class TrialFolder:
+    """One trial: `config.json status.json metrics.jsonl log.txt checkpoints/ result.json`."""
+
+    def __init__(self, path: pathlib.Path | str):
+        self.path = pathlib.Path(path)
+        self.name = self.path.name
+        self.log_path = self.path / "log.txt"
+        self.checkpoints_path = self.path / "checkpoints"
+        self._config_path = self.path / "config.json"
+        self._status_path = self.path / "status.json"
+        self._metrics_path = self.path / "metrics.jsonl"
+        self._result_path = self.path / "result.json"
+
+    def create(self, config: _Json) -> None:
+        """Writes the resolved config and the status `queued`, unless the trial is there already."""
+        self.path.mkdir(parents=True, exist_ok=True)
+        write_json(self._config_path, config)
+        if not self._status_path.exists():
+            self.set_status(QUEUED)
+
+    def config_text(self) -> str:
+        return self._config_path.read_text()
+
+    def config(self) -> _Json:
+        return json.loads(self.config_text())
+
+    def status(self) -> str:
+        return read_json(self._status_path).get("status", QUEUED)
+
+    def error(self) -> str | None:
+        return read_json(self._status_path).get("error")
+
+    def set_status(self, status: str, error: str | None = None) -> None:
+        write_json(self._status_path, {"status": status, "error": error})
+
+    def result(self) -> _Json:
+        """What the trial reached; empty until it is done."""
+        return read_json(self._result_path)
+
+    def set_result(self, result: _Json) -> None:
+        write_json(self._result_path, result)
+
+    def metrics(self) -> list[_Json]:
+        """The rows of metrics.jsonl; a last line that is still being written is left out."""
+        if not self._metrics_path.exists():
+            return []
+        lines = self._metrics_path.read_text().split("\n")[:-1]
+        return [json.loads(line) for line in lines]
+
+    def append_metrics(self, row: _Json) -> None:
+        with self._metrics_path.open("a") as file:
+            file.write(json.dumps(row) + "\n")
+
+    def keep_metrics_until(self, step: int) -> None:
+        """Drops the rows of steps that will be trained again."""
+        rows = [row for row in self.metrics() if row["step"] <= step]
+        _write_atomically(self._metrics_path, "".join(json.dumps(row) + "\n" for row in rows))
+
+    def locked(self, timeout: float) -> filelock.BaseFileLock:
+        """A lock that one process at a time holds on the trial; released by the system when that process ends."""
+        return filelock.FileLock(self.path / ".lock", timeout=timeout)
+
+
+class Workdir:
+    """The folder of a sweep: `sweep.json trials/ results.csv` and the plots."""
+
+    def __init__(self, path: pathlib.Path | str):
+        self.path = pathlib.Path(path)
+        self.results_path = self.path / "results.csv"
+        self._sweep_path = self.path / "sweep.json"
+
+    def trial(self, name: str) -> TrialFolder:
+        return TrialFolder(self.path / "trials" / name)
+
+    def sweep(self) -> _Json:
+        """What `sweep.json` holds; empty where no sweep was started here."""
+        return read_json(self._sweep_path)
+
+    def set_sweep(self, sweep: _Json) -> None:
+        write_json(self._sweep_path, sweep)
+
+    @contextlib.contextmanager
+    def locked(self) -> Iterator[None]:
+        """Makes the folder and holds it for one sweep.
+
+        Raises:
+          UserError: the folder cannot be written, or another sweep is running in it.
+        """
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+            lock = filelock.FileLock(self.path / ".lock", timeout=0).acquire()
+        except filelock.Timeout as error:
+            raise UserError(
+                f"another sweep is running in {self.path}; wait for it or choose another --workdir"
+            ) from error
+        except (OSError, NotImplementedError) as error:
+            reason = getattr(error, "strerror", None) or error
+            raise UserError(f"cannot write the workdir {self.path}: {reason}") from error
+        with lock:
+            yield
+
+
+def read_json(path: pathlib.Path) -> _Json:
+    """The object in a file; empty where there is no file."""
+    return json.loads(path.read_text()) if path.exists() else {}
+
+
+def write_json(path: pathlib.Path, value: _Json) -> None:
+    _write_atomically(path, json.dumps(value, indent=1) + "\n")
+
+
+def _write_atomically(path: pathlib.Path, text: str) -> None:
+    """Readers see the old file or the new one, also after a crash."""
+    with tempfile.NamedTemporaryFile("w", dir=path.parent, prefix=f".{path.name}.", delete=False) as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
+    os.replace(file.name, path)
