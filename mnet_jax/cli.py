@@ -3,9 +3,11 @@
 import pathlib
 import re
 import sys
+import traceback
 from collections.abc import Callable
+from typing import NoReturn
 
-from absl import app, flags
+from absl import app, flags, logging
 from ml_collections import ConfigDict, config_flags
 
 from mnet_jax.errors import UserError
@@ -26,11 +28,13 @@ def run(main: Callable[[ConfigDict], int]) -> None:
             rest = flags.FLAGS(argv)
             if len(rest) > 1:
                 raise UserError(f"unexpected argument {rest[1]!r}")
-            return rest if config_flag.value else rest
-        except (UserError, flags.Error, AttributeError, KeyError, OSError, TypeError, ValueError) as error:
+            _ = config_flag.value  # loads the file
+            return rest
+        except Exception as error:
             _leave(_explain(error, argv))
 
     def call(_) -> int:
+        logging.set_verbosity(logging.ERROR)
         try:
             return main(config_flag.value)
         except UserError as error:
@@ -51,7 +55,7 @@ def default_workdir() -> pathlib.Path:
     return pathlib.Path("runs") / "-".join(filter(None, (path.stem, preset)))
 
 
-def _leave(message: str) -> None:
+def _leave(message: str) -> NoReturn:
     print(f"error: {message}", file=sys.stderr)
     sys.exit(_BAD_USAGE)
 
@@ -68,15 +72,18 @@ def _check_config_path(argv: list[str]) -> None:
     raise UserError("--config FILE is missing, for example --config configs/width.py")
 
 
-def _explain(error: BaseException, argv: list[str]) -> str:
-    """One line for what config_flags raises; the whole text where the config file itself is broken."""
-    text = str(error.args[0]) if isinstance(error, KeyError | AttributeError) and error.args else str(error)
-    if hint := re.match(r"""['"]*(\w+)['"]*\n?(?:Did you mean "(\w+)")?""", text):
-        for arg in argv:
-            if isinstance(error, KeyError | AttributeError) and hint[1] in arg.partition("=")[0].split("."):
-                nearest = f": did you mean {hint[2]}?" if hint[2] else ""
-                return f"unknown field {arg.partition('=')[0].lstrip('-')}{nearest}"
-    if "Traceback" in text:
-        last = text.strip().splitlines()[-1]
-        return last.partition("UserError: ")[2] or text
-    return " ".join(text.split()).removeprefix("flag --")
+def _explain(error: Exception, argv: list[str]) -> str:
+    """One line for a mistake on the command line; the whole traceback where the config file itself is broken."""
+    text = str(error)
+    if isinstance(error, KeyError | AttributeError) and (unknown := re.search(r"\w+", text)):
+        for flag in (arg.partition("=")[0].lstrip("-") for arg in argv if arg.startswith("--config.")):
+            if unknown[0] in flag.split("."):
+                known = re.search(r'Did you mean "(\w+)"', text)
+                return f"unknown field {flag}" + (f": did you mean {known[1]}?" if known else "")
+    if isinstance(error, UserError):
+        return text
+    if isinstance(error, flags.Error):
+        if "Traceback" not in text:
+            return " ".join(text.split()).removeprefix("flag --")
+        return text.strip().splitlines()[-1].partition("UserError: ")[2] or text
+    return "".join(traceback.format_exception(error))

@@ -68,10 +68,17 @@ def _figure(rows: list[Row], field: str, label: str) -> Figure:
     with matplotlib.rc_context({"font.size": 10, "axes.spines.top": False, "axes.spines.right": False}):
         figure = Figure(figsize=(7.2 if not published else 12, 5), layout="constrained")
         panels = figure.subplots(1, 2 if published else 1, squeeze=False, sharey=bool(published))[0]
-        _panel(panels[0], rows, field, label, f"{rows[0]['dataset']}, {rows[0]['epochs']:g} epochs")
+        _panel(panels[0], rows, field, label, _title(rows))
         if published:
             _panel(panels[1], published, field, label, "ImageNet, published")
     return figure
+
+
+def _title(rows: list[Row]) -> str:
+    """What was trained, where that is one thing: models, data set, size of the test split, epochs."""
+    models = " and ".join(dict.fromkeys(row["model"] for row in rows))
+    epochs = " or ".join(dict.fromkeys(f"{row['epochs']:g}" for row in rows))
+    return f"{models} on {rows[0]['dataset']} ({rows[0]['test_images']:,} test images), {epochs} epochs"
 
 
 def _published(rows: list[Row]) -> list[Row]:
@@ -125,7 +132,7 @@ class _Styles:
             for alpha, marker in self.marker.items()
         ]
         models = [Line2D([], [], color="0.3", linestyle=dash, label=model) for model, dash in self.dash.items()]
-        return [*models, *sizes, *alphas]
+        return [*(models if len(models) > 1 else []), *sizes, *alphas]
 
 
 def _mean_over_seeds(rows: list[Row], field: str) -> list[dict]:

@@ -1,10 +1,10 @@
 """Trial folders to one table, from files alone."""
 
 import csv
-import os
+import io
 from typing import Any
 
-from mnet_jax.workdir import Workdir
+from mnet_jax.workdir import DONE, Workdir, write_text
 
 COLUMNS = (
     "trial",
@@ -53,12 +53,11 @@ def collect(workdir: Workdir) -> list[Row]:
 
 def write(workdir: Workdir, rows: list[Row]) -> None:
     """Writes `results.csv`; readers see the old table or the new one."""
-    temporary = workdir.results_path.with_suffix(".csv.tmp")
-    with temporary.open("w", newline="") as file:
-        writer = csv.DictWriter(file, COLUMNS)
-        writer.writeheader()
-        writer.writerows(rows)
-    os.replace(temporary, workdir.results_path)
+    text = io.StringIO(newline="")
+    writer = csv.DictWriter(text, COLUMNS, lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    write_text(workdir.results_path, text.getvalue())
 
 
 def read(path) -> list[Row]:
@@ -90,5 +89,5 @@ def _row(workdir: Workdir, name: str, counted: dict[str, int]) -> Row:
         "weight_decay": config["optim"]["weight_decay"],
         "error": folder.error(),
     }
-    reached = folder.result() if described["status"] == "done" else {}
+    reached = folder.result() if described["status"] == DONE else {}
     return dict.fromkeys(COLUMNS) | described | counted | reached

@@ -33,7 +33,7 @@ _LIBRARIES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "ml-collecti
 
 
 def expand(config: ConfigDict, overrides: Iterator[Mapping[str, Any]] | None = None) -> dict[str, ConfigDict]:
-    """The trials of a sweep: their resolved configs by name, in the order of the axes.
+    """The trials of a sweep: their resolved configs by name, in the order of the axes. The base is checked too.
 
     Args:
       config: the base, with the axes in `config.sweep`.
@@ -42,6 +42,7 @@ def expand(config: ConfigDict, overrides: Iterator[Mapping[str, Any]] | None = N
     Raises:
       UserError: an axis names no field, or a trial's value is invalid or stands there twice.
     """
+    config_lib.resolve(config)
     if overrides is None:
         overrides = _product(axes(config))
     trials: dict[str, ConfigDict] = {}
@@ -85,7 +86,7 @@ def run(config: ConfigDict, trials: dict[str, ConfigDict], workdir: Workdir, lau
     counted = {name: _counted(trial) for name, trial in trials.items()}
     with workdir.locked():
         for data in {str(trial.data): trial.data for trial in trials.values()}.values():
-            sources.prepare(data)
+            sources.check(data)
         for name, trial in trials.items():
             workdir.trial(name).create(trial.to_dict())
         workdir.set_sweep(_description(config, counted))

@@ -166,7 +166,7 @@ def configure(log_stream=None) -> None:
 
 def main(config) -> int:
     config = config_lib.resolve(config)
-    sources.prepare(config.data)
+    sources.check(config.data)
     directory = Workdir(flags.FLAGS.workdir or cli.default_workdir())
     folder = directory.trial(f"base-{config_lib.trial_hash(config)}")
     with directory.locked():

@@ -4,7 +4,6 @@ import contextlib
 import json
 import os
 import pathlib
-import tempfile
 from collections.abc import Iterator
 from typing import Any
 
@@ -73,7 +72,7 @@ class TrialFolder:
     def keep_metrics_until(self, step: int) -> None:
         """Drops the rows of steps that will be trained again."""
         rows = [row for row in self.metrics() if row["step"] <= step]
-        _write_atomically(self._metrics_path, "".join(json.dumps(row) + "\n" for row in rows))
+        write_text(self._metrics_path, "".join(json.dumps(row) + "\n" for row in rows))
 
     def locked(self, timeout: float) -> filelock.BaseFileLock:
         """A lock that one process at a time holds on the trial; released by the system when that process ends."""
@@ -125,13 +124,14 @@ def read_json(path: pathlib.Path) -> _Json:
 
 
 def write_json(path: pathlib.Path, value: _Json) -> None:
-    _write_atomically(path, json.dumps(value, indent=1) + "\n")
+    write_text(path, json.dumps(value, indent=1) + "\n")
 
 
-def _write_atomically(path: pathlib.Path, text: str) -> None:
+def write_text(path: pathlib.Path, text: str) -> None:
     """Readers see the old file or the new one, also after a crash."""
-    with tempfile.NamedTemporaryFile("w", dir=path.parent, prefix=f".{path.name}.", delete=False) as file:
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    with temporary.open("w") as file:
         file.write(text)
         file.flush()
         os.fsync(file.fileno())
-    os.replace(file.name, path)
+    os.replace(temporary, path)

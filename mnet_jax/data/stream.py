@@ -34,7 +34,7 @@ def open_stream(data, split: str, seed: int = 0) -> "Stream":
       seed: of the order and of the host's crops.
 
     Raises:
-      UserError: the data are missing, the split is unknown, or the images have another size than the config says.
+      UserError: the data are missing, or the images have another size than the config says.
     """
     source = sources.open_split(data, split)
     num_bytes = len(source) * data.image_size**2 * data.channels

@@ -4,6 +4,7 @@ Its standard input is a pipe from the launcher. When that closes, the launcher i
 checkpoint and leaves as on SIGTERM.
 """
 
+import os
 import sys
 import threading
 
@@ -12,7 +13,8 @@ from mnet_jax.workdir import TrialFolder
 
 
 def _watch_launcher(interruption: Interruption) -> None:
-    sys.stdin.buffer.read()
+    while os.read(sys.stdin.fileno(), 1024):  # unbuffered: a buffered read would hold a lock at exit
+        pass
     interruption.set("the end of the sweep's process")
 
 

@@ -103,28 +103,29 @@ def _shifted_input_gradient(x, kernel, dy, strides, padding):
 
 
 def _row_loop_weight_gradient(x, kernel, dy, strides, padding):
-    """Accumulates the k * k products of one output row after another, in float32."""
+    """Accumulates the k * k products of one output row after another, in float32 or better."""
+    dtype = jnp.promote_types(x.dtype, jnp.float32)
     x = jnp.pad(x, ((0, 0), *padding, (0, 0)))
     k_h, k_w = kernel.shape[:2]
     _, out_height, out_width, channels = dy.shape
 
     def add_row(row, total):
-        dy_BxWxC = lax.dynamic_index_in_dim(dy, row, 1, keepdims=False).astype(jnp.float32)
-        x_rows = lax.dynamic_slice_in_dim(x, row * strides[0], k_h, 1).astype(jnp.float32)
+        dy_BxWxC = lax.dynamic_index_in_dim(dy, row, 1, keepdims=False).astype(dtype)
+        x_rows = lax.dynamic_slice_in_dim(x, row * strides[0], k_h, 1).astype(dtype)
         products = [
             jnp.sum(_every(x_rows[:, i], j, out_width, strides[1]) * dy_BxWxC, axis=0)
             for i, j in itertools.product(range(k_h), range(k_w))
         ]
         return total + jnp.stack(products)
 
-    total = jnp.zeros((k_h * k_w, out_width, channels), jnp.float32)
+    total = jnp.zeros((k_h * k_w, out_width, channels), dtype)
     total = lax.fori_loop(0, out_height, add_row, total)
     return total.sum(axis=1).reshape(kernel.shape).astype(kernel.dtype)
 
 
 def _sum_of_taps(x, kernel, out_size, strides):
     k_h, k_w = kernel.shape[:2]
-    weights = (kernel[i, j, 0] for i, j in itertools.product(range(k_h), range(k_w)))
+    weights = (kernel[i, j].reshape(1, 1, 1, -1) for i, j in itertools.product(range(k_h), range(k_w)))
     taps = _taps(x, (k_h, k_w), out_size, strides)
     return functools.reduce(jnp.add, (tap * w for tap, w in zip(taps, weights, strict=True)))
 
