@@ -1,5 +1,6 @@
 """Checks and resolves a config, turns its durations into steps, and names the trial that it describes."""
 
+import copy
 import dataclasses
 import difflib
 import hashlib
@@ -82,9 +83,10 @@ def resolve(config: ConfigDict, overrides: Mapping[str, Any] | None = None) -> C
     Raises:
       UserError: an override names no field or has the wrong type, or a value is out of its range.
     """
-    config = config.copy_and_resolve_references()
+    config = copy.deepcopy(config).unlock()
     for key, value in (overrides or {}).items():
         set_field(config, key, value)
+    config = config.copy_and_resolve_references()
     _check_choices(config)
     for field in ("dropout", "bn_momentum"):
         if config.model[field] is None:

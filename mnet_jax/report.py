@@ -23,6 +23,8 @@ from mnet_jax import results, tables
 from mnet_jax.results import Row
 from mnet_jax.workdir import DONE, Workdir
 
+PUBLISHED = importlib.resources.files("mnet_jax").joinpath("published.json")  # the papers' cells, exact costs
+
 _COLORS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#F0E442", "#000000")  # Okabe and Ito
 _MARKERS = "osD^vP*X"
 _DASHES = ("-", "--", ":", "-.")
@@ -85,7 +87,7 @@ def _published(rows: list[Row]) -> list[Row]:
     """The papers' accuracies for the models of an ImageNet table; nothing for other data sets."""
     if any(row["dataset"] != "imagenet" for row in rows):
         return []
-    table = json.loads(importlib.resources.files("mnet_jax").joinpath("published.json").read_text())
+    table = json.loads(PUBLISHED.read_text())
     models = dict.fromkeys(row["model"] for row in rows)
     return [row | {"model": model} for model in models for row in table.get(model, [])]
 

@@ -85,7 +85,7 @@ def make_train_step(
             batch_stats=batch_stats,
             opt_state=opt_state,
         )
-        return _with_ema(state, config.train.ema_decay), {"loss": loss, "grad_norm": optax.global_norm(grads)}
+        return _with_ema(state, config.train.ema_decay), {"loss": loss, "grad_norm": optax.tree.norm(grads)}
 
     return train_step
 

@@ -27,19 +27,23 @@ def inception_crop(encoded: bytes, channels: int, size: int, rng: np.random.Gene
     TensorFlow's `sample_distorted_bounding_box` does); the whole image where 100 draws do not fit.
     """
     image = _open(encoded, channels)
-    return _as_array(image.resize((size, size), Image.Resampling.BILINEAR, box=_sample_box(*image.size, rng)))
+    return _crop(image, _sample_box(*image.size, rng), size)
 
 
 def central_crop(encoded: bytes, channels: int, size: int) -> np.ndarray:
     """The central 87.5% of both sides, resized without regard to the aspect ratio: (size, size, channels), uint8."""
     image = _open(encoded, channels)
-    margins = [side * (1 - CENTRAL_FRACTION) / 2 for side in image.size]
-    box = (*margins, *(side - margin for side, margin in zip(image.size, margins, strict=True)))
-    return _as_array(image.resize((size, size), Image.Resampling.BILINEAR, box=box))
+    left, top = (int(side * (1 - CENTRAL_FRACTION) / 2) for side in image.size)
+    return _crop(image, (left, top, image.width - left, image.height - top), size)
 
 
 def _open(encoded: bytes, channels: int) -> Image.Image:
     return Image.open(io.BytesIO(encoded)).convert(_MODES[channels])
+
+
+def _crop(image: Image.Image, box: tuple[int, int, int, int], size: int) -> np.ndarray:
+    """Cut out first: `resize(box=...)` would let the pixels around the box bleed in."""
+    return _as_array(image.crop(box).resize((size, size), Image.Resampling.BILINEAR))
 
 
 def _as_array(image: Image.Image) -> np.ndarray:

@@ -1,0 +1,71 @@
+"""Strictness for every test, and a tiny data set that takes seconds to train on."""
+
+import os
+import pathlib
+import subprocess
+import sys
+
+import jax
+import pytest
+
+from mnet_jax import config as config_lib
+from mnet_jax import presets
+
+REPOSITORY = pathlib.Path(__file__).parent.parent
+
+jax.config.update("jax_numpy_rank_promotion", "raise")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def compilation_cache(tmp_path_factory):
+    """Most tests train the same tiny network: they compile it once, like the trials of a sweep."""
+    folder = str(tmp_path_factory.mktemp("jax_cache"))
+    jax.config.update("jax_compilation_cache_dir", folder)
+    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def data_dir(tmp_path_factory):
+    """Where the session's prepared data sets are."""
+    return str(tmp_path_factory.mktemp("tfds"))
+
+
+def make_tiny(data_dir):
+    """An unlocked config of MobileNet V1 0.25 on 256 digits of 16 x 16 pixels: 12 steps."""
+    config = presets.get("mnist5k")
+    config.input_size = 16
+    config.model.update(alpha=0.25, total_stride=4)
+    config.data.update(
+        data_dir=data_dir, train_split="train[:256]", validation_split="validation[:72]", test_split="test[:100]"
+    )
+    config.train.update(batch_size=64, epochs=3.0, log_every_steps=2)
+    return config
+
+
+@pytest.fixture
+def tiny(data_dir):
+    return make_tiny(data_dir)
+
+
+@pytest.fixture
+def resolved(tiny):
+    return config_lib.resolve(tiny)
+
+
+@pytest.fixture
+def command(compilation_cache):
+    """Runs `python -m MODULE ...` as a user does, and returns the completed process."""
+
+    def run(module, *arguments, timeout=300, **kwargs):
+        return subprocess.run(
+            [sys.executable, "-m", module, *map(str, arguments)],
+            capture_output=True,
+            text=True,
+            timeout=timeout,
+            cwd=REPOSITORY,
+            env=os.environ | {"JAX_COMPILATION_CACHE_DIR": compilation_cache},
+            **kwargs,
+        )
+
+    return run

@@ -1,0 +1,103 @@
+import io
+import itertools
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from mnet_jax import presets
+from mnet_jax.data import stream
+from mnet_jax.errors import UserError
+
+
+class Pictures(list):
+    """Random access to encoded pictures, as a TFDS data source gives it."""
+
+    def __getitems__(self, indices):
+        return [self[i] for i in indices]
+
+
+def pictures(count, shape, kind="PNG"):
+    rng = np.random.default_rng(0)
+    found = Pictures()
+    for label in range(count):
+        file = io.BytesIO()
+        Image.fromarray(rng.integers(0, 256, shape, np.uint8)).save(file, kind)
+        found.append({"image": file.getvalue(), "label": label})
+    return found
+
+
+@pytest.fixture
+def data():
+    config = presets.get("imagenet")
+    config.data.update(image_size=16, channels=3, read_threads=4, crop="none")
+    return config.data
+
+
+STREAMS = [stream.ArrayStream, stream.GrainStream]
+
+
+@pytest.mark.parametrize("kind", STREAMS)
+def test_every_epoch_shows_each_image_once_in_an_order_of_its_own(kind, data):
+    source = pictures(10, (16, 16, 3))
+    batches = list(kind(source, data, seed=1).training_batches(4, 0, 10))
+    labels = np.concatenate([batch["label"] for batch in batches]).reshape(4, 10)
+    assert all(sorted(epoch) == list(range(10)) for epoch in labels.tolist())
+    assert len({tuple(epoch) for epoch in labels.tolist()}) == 4
+    assert {batch["image"].dtype for batch in batches} == {np.dtype(np.uint8)}
+
+
+@pytest.mark.parametrize("kind", STREAMS)
+@pytest.mark.parametrize("crop", ["none", "inception"])
+def test_a_batch_is_a_function_of_seed_and_step(kind, crop, data):
+    if kind is stream.ArrayStream and crop == "inception":
+        pytest.skip("the host draws no crops from an array")
+    data.crop = crop
+    source = pictures(10, (16, 16, 3) if crop == "none" else (40, 30, 3))
+    whole = list(kind(source, data, seed=1).training_batches(4, 0, 8))
+    resumed = list(kind(source, data, seed=1).training_batches(4, 5, 8))
+    for batch, again in zip(whole[5:], resumed, strict=True):
+        np.testing.assert_array_equal(batch["label"], again["label"])
+        np.testing.assert_array_equal(batch["image"], again["image"])
+    other = next(iter(kind(source, data, seed=2).training_batches(4, 0, 1)))
+    assert not np.array_equal(other["image"], whole[0]["image"])
+
+
+def test_both_streams_give_the_same_batches(data):
+    source = pictures(10, (16, 16, 3))
+    array, grain = (kind(source, data, seed=3) for kind in STREAMS)
+    pairs = itertools.chain(
+        zip(array.training_batches(4, 2, 6), grain.training_batches(4, 2, 6), strict=True),
+        zip(array.evaluation_batches(4), grain.evaluation_batches(4), strict=True),
+    )
+    for ours, theirs in pairs:
+        assert ours.keys() == theirs.keys()
+        for key in ours:
+            np.testing.assert_array_equal(ours[key], theirs[key])
+
+
+@pytest.mark.parametrize("kind", STREAMS)
+def test_evaluation_shows_every_image_once_and_masks_the_rest(kind, data):
+    batches = list(kind(pictures(10, (16, 16, 3)), data, seed=0).evaluation_batches(4))
+    assert [batch["image"].shape for batch in batches] == [(4, 16, 16, 3)] * 3
+    labels, mask = (np.concatenate([batch[key] for batch in batches]) for key in ("label", "mask"))
+    assert labels[mask > 0].tolist() == list(range(10))
+    assert mask.sum() == 10
+
+
+def test_inception_crops_differ_from_epoch_to_epoch(data):
+    data.crop = "inception"
+    source = pictures(1, (40, 30, 3), "JPEG")
+    batches = list(stream.GrainStream(source, data, seed=0).training_batches(1, 0, 2))
+    assert not np.array_equal(batches[0]["image"], batches[1]["image"])
+
+
+def test_images_of_another_size_than_the_config_says_are_refused(data):
+    with pytest.raises(UserError, match=r"\(20, 16, 3\), config.data says \(16, 16, 3\)"):
+        stream.ArrayStream(pictures(2, (20, 16, 3)), data, seed=0)
+
+
+def test_a_real_split_becomes_an_array(tiny):
+    opened = stream.open_stream(tiny.data, "train[:256]", seed=0)
+    assert isinstance(opened, stream.ArrayStream)
+    assert opened.num_examples == 256

@@ -1,0 +1,126 @@
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from ml_collections import ConfigDict
+
+from mnet_jax import models
+from mnet_jax.models import layers
+
+
+def build(**fields):
+    return models.build(ConfigDict({"name": "mobilenet_v1", "num_classes": 7, "dtype": "float32"} | fields))
+
+
+def feature_maps(model, size):
+    """Output shapes of the layers, by name, without any arithmetic."""
+    variables = jax.eval_shape(model.init, jax.random.key(0), jnp.zeros((1, size, size, 3)))
+    _, state = jax.eval_shape(
+        lambda v: model.apply(v, jnp.zeros((1, size, size, 3)), capture_intermediates=True), variables
+    )
+    return {name: value["__call__"][0].shape for name, value in state["intermediates"].items() if name != "__call__"}
+
+
+@pytest.mark.parametrize(
+    ("total_stride", "size", "last"), [(32, 224, 7), (16, 224, 14), (8, 28, 4), (4, 32, 8), (32, 33, 2)]
+)
+@pytest.mark.parametrize("name", models.MODELS)
+def test_total_stride_sets_the_side_of_the_last_map(name, total_stride, size, last):
+    maps = feature_maps(build(name=name, alpha=0.25, total_stride=total_stride), size)
+    before_pooling = {"mobilenet_v1": "block13_pointwise", "mobilenet_v2": "last"}[name]
+    assert maps[before_pooling][1:3] == (last, last)
+    assert maps["classifier"] == (1, 7)
+
+
+@pytest.mark.parametrize(
+    ("channels", "expected"), [(3, 8), (11.2, 16), (33.6, 32), (39.2, 40), (89.6, 88), (1664, 1664), (24 * 0.35, 8)]
+)
+def test_make_divisible_as_in_slim(channels, expected):
+    assert layers.make_divisible(channels) == expected
+
+
+def test_v1_truncates_widths_and_keeps_at_least_8():
+    maps = feature_maps(build(alpha=0.33), 32)
+    assert (maps["stem"][-1], maps["block01_pointwise"][-1]) == (10, 21)
+    assert feature_maps(build(alpha=0.01), 32)["block13_pointwise"][-1] == 10
+    assert feature_maps(build(alpha=0.001), 32)["block13_pointwise"][-1] == 8
+
+
+@pytest.mark.parametrize(("alpha", "last"), [(0.35, 1280), (1.0, 1280), (1.4, 1792)])
+def test_v2_shrinks_all_but_its_last_convolution(alpha, last):
+    maps = feature_maps(build(name="mobilenet_v2", alpha=alpha), 32)
+    assert maps["last"][-1] == last
+
+
+@pytest.mark.parametrize("name", models.MODELS)
+def test_logits_and_statistics_equal_textbook_layers(name, monkeypatch):
+    """The same parameters through plain `nn.Conv`: only the arithmetic of the convolutions may differ."""
+    model = build(name=name, alpha=0.25, total_stride=8, dropout=0.0)
+    x = jax.random.normal(jax.random.key(1), (4, 19, 19, 2))
+    variables = jax.jit(model.init)(jax.random.key(0), x)
+
+    def train():
+        return jax.jit(lambda v: model.apply(v, x, train=True, mutable=["batch_stats"]))(variables)
+
+    logits, state = train()
+    monkeypatch.setattr(layers.ConvBN, "_convolution", lambda self: jax.lax.conv_general_dilated)
+    expected_logits, expected_state = train()
+    np.testing.assert_allclose(logits, expected_logits, rtol=1e-3, atol=1e-3)
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-3, atol=1e-4), state, expected_state)
+
+
+def test_bfloat16_computes_in_bfloat16_with_float32_parameters_and_logits():
+    model = build(alpha=0.25, dtype="bfloat16")
+    x = jnp.ones((2, 32, 32, 3))
+    variables = jax.eval_shape(model.init, jax.random.key(0), x)
+    assert {leaf.dtype for leaf in jax.tree.leaves(variables)} == {jnp.dtype(jnp.float32)}
+    logits, state = jax.eval_shape(
+        lambda v: model.apply(
+            v,
+            x,
+            train=True,
+            mutable=["batch_stats", "intermediates"],
+            capture_intermediates=True,
+            rngs={"dropout": jax.random.key(0)},
+        ),
+        variables,
+    )
+    assert logits.dtype == jnp.float32
+    assert state["intermediates"]["block01_pointwise"]["__call__"][0].dtype == jnp.bfloat16
+    assert {leaf.dtype for leaf in jax.tree.leaves(state["batch_stats"])} == {jnp.dtype(jnp.float32)}
+
+
+def test_batch_norm_has_the_momentum_and_epsilon_it_is_given():
+    layer = layers.ConvBN(3, bn_momentum=0.75, bn_epsilon=0.5, activation=None)
+    x = jax.random.normal(jax.random.key(0), (4, 5, 5, 2)) + 3
+    variables = layer.init(jax.random.key(1), x, train=False)
+    convolved = nn.Conv(3, (1, 1), use_bias=False).apply({"params": variables["params"]["conv"]}, x)
+    mean, var = convolved.mean((0, 1, 2)), convolved.var((0, 1, 2))
+    y, state = layer.apply(variables, x, train=True, mutable=["batch_stats"])
+    shaped = (1, 1, 1, 3)
+    expected = (convolved - mean.reshape(shaped)) / np.sqrt(var.reshape(shaped) + 0.5)
+    np.testing.assert_allclose(y, expected, rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(state["batch_stats"]["bn"]["mean"], 0.25 * mean, rtol=1e-5)
+    np.testing.assert_allclose(state["batch_stats"]["bn"]["var"], 0.75 + 0.25 * var, rtol=1e-4)
+
+
+@pytest.mark.parametrize(("activation", "largest"), [("relu", 50.0), ("relu6", 6.0)])
+def test_the_activation_is_the_one_asked_for(activation, largest):
+    layer = layers.ConvBN(1, activation=activation)
+    x = jnp.full((1, 1, 1, 1), 50.0)
+    variables = layer.init(jax.random.key(0), x, train=False)
+    variables["params"]["conv"]["kernel"] = jnp.ones((1, 1, 1, 1))
+    assert float(layer.apply(variables, x, train=False)[0, 0, 0, 0]) == pytest.approx(largest, rel=1e-3)
+
+
+def test_padding_is_tensorflows_same():
+    """A 3x3 stride-2 convolution on an even side pads the end only: a pixel at the start is seen, one before is not."""
+    model = layers.ConvBN(1, kernel_size=3, stride=2, activation=None)
+    x = jnp.zeros((1, 4, 4, 1)).at[0, 0, 0, 0].set(1.0)
+    variables = model.init(jax.random.key(0), x, train=False)
+    variables["params"]["conv"]["kernel"] = jnp.arange(9.0).reshape(3, 3, 1, 1) + 1
+    y = model.apply(variables, x, train=False)
+    assert float(y[0, 0, 0, 0]) == pytest.approx(1.0, rel=1e-3), (
+        "the first output must see the pixel through tap (0, 0)"
+    )

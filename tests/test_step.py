@@ -1,0 +1,126 @@
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from jax.sharding import AxisType, NamedSharding, PartitionSpec
+
+from mnet_jax import config as config_lib
+from mnet_jax import models, optim, step
+
+
+def make(config, num_train=256):
+    model = models.build(config.model)
+    optimizer, _ = optim.build(config.optim, config_lib.steps(config, num_train))
+    state = jax.jit(lambda: step.create_state(model, optimizer, config))()
+    return model, jax.jit(step.make_train_step(model, optimizer, config)), state
+
+
+def batch_of(count, seed=0):
+    rng = np.random.default_rng(seed)
+    return {"image": rng.integers(0, 256, (count, 28, 28, 1), np.uint8), "label": rng.integers(0, 10, count, np.int32)}
+
+
+GOLDEN = {"loss": 2.62359, "grad_norm": 102.4763}
+
+
+def test_golden_first_step(resolved):
+    """If this fails and you meant to change numbers, paste the new ones; if not, look at: initialisation, augmentation
+    (crop, resize, mean and std), dropout, BN momentum and epsilon, the loss, the keys that a step draws."""
+    _, train_step, state = make(resolved)
+    _, metrics = train_step(state, batch_of(16))
+    assert {name: float(value) for name, value in metrics.items()} == pytest.approx(GOLDEN, rel=2e-3)
+
+
+def test_a_step_is_a_pure_function_and_moves_every_parameter(tiny):
+    tiny.optim.warmup_epochs = 0.0
+    _, train_step, state = make(config_lib.resolve(tiny))
+    first, _ = train_step(state, batch_of(16))
+    again, _ = train_step(state, batch_of(16))
+    jax.tree.map(np.testing.assert_array_equal, first, again)
+    for path, (before, after) in jax.tree_util.tree_leaves_with_path(
+        jax.tree.map(lambda a, b: (a, b), state.params, first.params), is_leaf=lambda x: isinstance(x, tuple)
+    ):
+        assert not np.array_equal(before, after), f"{jax.tree_util.keystr(path)} did not move"
+    assert int(first.step) == 1
+    np.testing.assert_array_equal(first.rng, state.rng)
+
+
+def test_steps_draw_different_randomness(tiny):
+    """With a learning rate of next to nothing, two steps on one batch differ by their crops alone."""
+    tiny.optim.update(learning_rate=1e-30, warmup_epochs=0.0)
+    _, train_step, state = make(config_lib.resolve(tiny))
+    state, first = train_step(state, batch_of(16))
+    _, second = train_step(state, batch_of(16))
+    assert float(first["loss"]) != float(second["loss"])
+
+
+@pytest.mark.skipif(jax.device_count() < 8, reason="needs JAX_NUM_CPU_DEVICES=8")
+@pytest.mark.parametrize("name", models.MODELS)
+def test_a_step_on_8_devices_equals_one_on_one(tiny, name):
+    """Same loss, gradients and global batch statistics; a gradient summed twice would be 8 times too large."""
+    tiny.model.name = name
+    tiny.optim.warmup_epochs = 0.0
+    config = config_lib.resolve(tiny)
+    _, train_step, state = make(config)
+    batch = batch_of(32)
+    expected = train_step(state, batch)
+    mesh = jax.make_mesh((8,), ("data",), axis_types=(AxisType.Auto,))
+    replicated, sharded = NamedSharding(mesh, PartitionSpec()), NamedSharding(mesh, PartitionSpec("data"))
+    ours = train_step(jax.device_put(state, replicated), jax.device_put(batch, sharded))
+    assert len(ours[0].step.sharding.device_set) == 8
+    for (path, a), (_, b) in zip(*map(jax.tree_util.tree_leaves_with_path, (ours, expected)), strict=True):
+        scale = max(np.abs(b).max(), 1e-3)
+        np.testing.assert_allclose(a / scale, b / scale, atol=2e-3, err_msg=jax.tree_util.keystr(path))
+
+
+def test_moving_averages_follow_params_and_statistics_as_in_tensorflow(tiny):
+    tiny.train.ema_decay = 0.5
+    tiny.optim.warmup_epochs = 0.0
+    _, train_step, state = make(config_lib.resolve(tiny))
+    new, _ = train_step(state, batch_of(16))
+    decay = 2 / 11  # min(0.5, (1 + step) / (10 + step)) at step 1
+    expected = jax.tree.map(lambda old, now: decay * old + (1 - decay) * now, state.ema["params"], new.params)
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-6), new.ema["params"], expected)
+    assert new.evaluated() is new.ema
+    late, _ = train_step(new.replace(step=jnp.int32(100)), batch_of(16))
+    expected = jax.tree.map(lambda old, now: (old + now) / 2, new.ema["batch_stats"], late.batch_stats)
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-6), late.ema["batch_stats"], expected)
+
+
+def test_label_smoothing_changes_the_loss_as_its_formula_says(tiny):
+    losses = {}
+    for smoothing in (0.0, 0.1):
+        tiny.train.label_smoothing = smoothing
+        _, train_step, state = make(config_lib.resolve(tiny))
+        losses[smoothing] = float(train_step(state, batch_of(16))[1]["loss"])
+    assert losses[0.0] != pytest.approx(losses[0.1])
+    # -(0.9 log p_y + 0.01 sum log p) = 0.9 * loss + 0.1 * (the mean of -log p)
+    mean_of_all = (losses[0.1] - 0.9 * losses[0.0]) / 0.1
+    assert mean_of_all >= np.log(10)
+
+
+class Lookup:
+    """A network whose logits are the first pixel's row of a table."""
+
+    def __init__(self, table):
+        self.table = jnp.asarray(table, jnp.float32)
+
+    def apply(self, variables, images):
+        return self.table[jnp.round(images[:, 0, 0, 0]).astype(int)]
+
+
+def test_evaluation_counts_ranks_exactly_with_ties_masks_and_nan(tiny):
+    tiny.input_size = 2
+    tiny.data.update(mean=(0.0,), std=(1 / 255,))
+    table = np.zeros((5, 10), np.float32)
+    table[0] = np.arange(10)  # label 9 is first, 5 fifth, 4 sixth
+    table[1, :] = 1.0  # all tie: the lowest class wins
+    table[2, 3] = np.nan
+    eval_step = step.make_eval_step(Lookup(table), tiny)
+    cases = [(0, 9, 1, 1), (0, 5, 0, 1), (0, 4, 0, 0), (1, 0, 1, 1), (1, 4, 0, 1), (1, 5, 0, 0), (2, 3, 0, 0)]
+    rows, labels, top1, top5 = map(np.array, zip(*cases, strict=True))
+    images = np.broadcast_to(rows.reshape(-1, 1, 1, 1), (len(rows), 2, 2, 1)).astype(np.uint8)
+    for i in range(len(cases)):
+        mask = (np.arange(len(cases)) == i).astype(np.float32)
+        sums = eval_step({}, {"image": images, "label": labels, "mask": mask})
+        assert (float(sums["top1"]), float(sums["top5"]), float(sums["count"])) == (top1[i], top5[i], 1), cases[i]

@@ -1,0 +1,137 @@
+import jax
+import numpy as np
+import orbax.checkpoint as ocp
+import pytest
+
+from mnet_jax import config as config_lib
+from mnet_jax import train as train_lib
+from mnet_jax.checkpoint import Checkpoints
+from mnet_jax.errors import UserError
+from mnet_jax.signals import Interrupted, Interruption
+from mnet_jax.trial import Trial
+from mnet_jax.workdir import TrialFolder
+from tests.conftest import make_tiny
+
+
+class StopAfter(Interruption):
+    """Asks to stop at the n-th time somebody looks."""
+
+    def __init__(self, looks):
+        super().__init__()
+        self._looks = looks
+
+    def check(self):
+        self._looks -= 1
+        if self._looks < 0:
+            self.set("SIGTERM")
+        super().check()
+
+
+def folder_of(path, config, **overrides):
+    folder = TrialFolder(path)
+    folder.create(config_lib.resolve(config, {k.replace("__", "."): v for k, v in overrides.items()}).to_dict())
+    return folder
+
+
+def final_state(folder):
+    """Every array of the last checkpoint, by its path, without knowing the tree."""
+    step = Checkpoints(folder.checkpoints_path).latest_step()
+    tree = ocp.StandardCheckpointer().restore(folder.checkpoints_path.absolute() / str(step) / "state")
+    return {jax.tree_util.keystr(path): np.asarray(leaf) for path, leaf in jax.tree_util.tree_leaves_with_path(tree)}
+
+
+def scores(folder):
+    return {key: folder.result()[key] for key in ("top1", "top5", "loss", "steps")}
+
+
+@pytest.fixture(scope="module")
+def alone(tmp_path_factory, data_dir):
+    """The folder of a trial that was trained without interruption."""
+    folder = folder_of(tmp_path_factory.mktemp("alone") / "alone", make_tiny(data_dir))
+    train_lib.train([folder], Interruption())
+    return folder
+
+
+def test_a_trial_leaves_its_result_metrics_and_status(alone):
+    assert (alone.status(), alone.error()) == ("done", None)
+    result = alone.result()
+    assert result["steps"] == 12
+    assert result["test_images"] == 100
+    assert 0 <= result["top1"] <= result["top5"] <= 1
+    assert result["images_per_second"] > 0
+    rows = alone.metrics()
+    assert [row["step"] for row in rows if "learning_rate" in row] == [2, 4, 6, 8, 10, 12]
+    assert [row["step"] for row in rows if "top1" in row] == [4, 8, 12]
+    losses = [row["loss"] for row in rows if "learning_rate" in row]
+    assert losses[-1] < losses[0], "three epochs must teach it something"
+
+
+@pytest.mark.parametrize("looks", [2, 6, 11, 15, 20])
+def test_resuming_equals_never_having_stopped(alone, tmp_path, tiny, looks):
+    """Bit for bit, wherever it was stopped: in training, in an evaluation, at the very end."""
+    stopped = folder_of(tmp_path / "stopped", tiny)
+    with pytest.raises(Interrupted, match="SIGTERM"):
+        train_lib.train([stopped], StopAfter(looks))
+    assert stopped.status() == "queued"
+    assert "stopped by SIGTERM at step" in stopped.error()
+    before = Checkpoints(stopped.checkpoints_path).latest_step()
+    train_lib.train([stopped], Interruption())
+    assert stopped.status() == "done"
+    assert scores(stopped) == scores(alone)
+    evaluations = [[row for row in f.metrics() if "top1" in row] for f in (alone, stopped)]
+    assert evaluations[0] == evaluations[1]
+    expected, ours = final_state(alone), final_state(stopped)
+    assert expected.keys() == ours.keys()
+    for key, value in expected.items():
+        np.testing.assert_array_equal(ours[key], value, err_msg=f"{key} differs after resuming from step {before}")
+
+
+def test_trials_on_one_stream_end_as_if_alone(alone, tmp_path, tiny):
+    narrow = folder_of(tmp_path / "narrow", tiny)
+    small = folder_of(tmp_path / "small", tiny, input_size=12)
+    train_lib.train([narrow, small], Interruption())
+    assert scores(narrow) == scores(alone)
+    assert small.status() == "done"
+    for key, value in final_state(alone).items():
+        np.testing.assert_array_equal(final_state(narrow)[key], value, err_msg=key)
+
+
+def test_trials_that_got_to_different_steps_go_on_together(alone, tmp_path, tiny):
+    ahead, fresh = folder_of(tmp_path / "ahead", tiny), folder_of(tmp_path / "fresh", tiny)
+    with pytest.raises(Interrupted):
+        train_lib.train([ahead], StopAfter(9))
+    train_lib.train([ahead, fresh], Interruption())
+    assert scores(ahead) == scores(fresh) == scores(alone)
+
+
+def test_a_diverging_and_a_raising_trial_are_recorded_and_the_other_goes_on(tmp_path, tiny, alone, monkeypatch):
+    tiny.optim.warmup_epochs = 0.0
+    diverging = folder_of(tmp_path / "diverging", tiny, optim__learning_rate=1e30)
+    raising = folder_of(tmp_path / "raising", tiny, input_size=12)
+    tiny.optim.warmup_epochs = 1.0
+    healthy = folder_of(tmp_path / "healthy", tiny)
+    step = Trial.train_on
+
+    def train_on(self, batch):
+        if self.folder is raising and self.step == 5:
+            raise RuntimeError("the device is on fire")
+        step(self, batch)
+
+    monkeypatch.setattr(Trial, "train_on", train_on)
+    train_lib.train([diverging, raising, healthy], Interruption())
+    assert diverging.status() == "diverged"
+    assert "the loss of step" in diverging.error()
+    assert Checkpoints(diverging.checkpoints_path).latest_step() in (None, 0)
+    assert (raising.status(), raising.error()) == ("failed", "RuntimeError: the device is on fire")
+    assert scores(healthy) == scores(alone)
+
+
+def test_a_batch_that_the_devices_cannot_share_is_refused(tmp_path, tiny, monkeypatch):
+    monkeypatch.setattr(train_lib.jax, "local_device_count", lambda: 1)
+    folder = folder_of(tmp_path / "odd", tiny)
+
+    class Mesh:
+        size = 3
+
+    with pytest.raises(UserError, match="batch_size=64: must be a multiple of the 3 devices"):
+        Trial(folder, Mesh, 256)
