@@ -33,6 +33,11 @@ def input_sizes(config: ConfigDict) -> tuple[int, ...]:
     return tuple(round(config.data.image_size * size / _PAPER_INPUT_SIZES[0]) for size in _PAPER_INPUT_SIZES)
 
 
+def full_stride(config: ConfigDict) -> int:
+    """The total stride with the paper's last maps, 7, 6, 5 and 4 pixels wide at the four input sizes."""
+    return config.data.image_size // 7
+
+
 def _base(**data) -> ConfigDict:
     return ConfigDict(
         {

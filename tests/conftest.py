@@ -57,15 +57,14 @@ def resolved(tiny):
 def command(compilation_cache):
     """Runs `python -m MODULE ...` as a user does, and returns the completed process."""
 
-    def run(module, *arguments, timeout=300, **kwargs):
+    def run(module, *arguments, env_extra=None):
         return subprocess.run(
             [sys.executable, "-m", module, *map(str, arguments)],
             capture_output=True,
             text=True,
-            timeout=timeout,
+            timeout=300,
             cwd=REPOSITORY,
-            env=os.environ | {"JAX_COMPILATION_CACHE_DIR": compilation_cache},
-            **kwargs,
+            env=os.environ | {"JAX_COMPILATION_CACHE_DIR": compilation_cache} | (env_extra or {}),
         )
 
     return run

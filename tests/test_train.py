@@ -92,8 +92,9 @@ def test_trials_on_one_stream_end_as_if_alone(alone, tmp_path, tiny):
     train_lib.train([narrow, small], Interruption())
     assert scores(narrow) == scores(alone)
     assert small.status() == "done"
-    for key, value in final_state(alone).items():
-        np.testing.assert_array_equal(final_state(narrow)[key], value, err_msg=key)
+    expected, ours = final_state(alone), final_state(narrow)
+    for key, value in expected.items():
+        np.testing.assert_array_equal(ours[key], value, err_msg=key)
 
 
 def test_trials_that_got_to_different_steps_go_on_together(alone, tmp_path, tiny):

@@ -1,0 +1,244 @@
+import contextlib
+import csv
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+
+import psutil
+import pytest
+
+from mnet_jax import results, sweep
+from mnet_jax.errors import UserError
+from mnet_jax.workdir import Workdir
+from tests.conftest import REPOSITORY
+
+CONTRACT = (
+    "trial,status,model,alpha,input_size,seed,mult_adds,params,top1,top5,loss,epochs,steps,images_per_second,"
+    "wall_seconds,device"
+)
+
+
+def test_the_grid_is_the_product_of_the_axes_widths_first(tiny):
+    tiny.sweep.input_size = (16, 12)
+    tiny.sweep.model.alpha = (1, 0.5)
+    trials = sweep.expand(tiny)
+    names = [name.rpartition("-")[0] for name in trials]
+    assert names == [f"alpha={alpha},input_size={size}" for alpha in (1.0, 0.5) for size in (16, 12)]
+    assert [(t.model.alpha, t.input_size) for t in trials.values()] == [(1.0, 16), (1.0, 12), (0.5, 16), (0.5, 12)]
+
+
+def test_a_generator_gives_sets_that_are_no_product(tiny):
+    trials = sweep.expand(tiny, iter([{"model.alpha": 0.5, "input_size": 12}, {"optim.name": "adamw"}]))
+    assert [name.rpartition("-")[0] for name in trials] == ["alpha=0.5,input_size=12", "name=adamw"]
+
+
+def test_axes_whose_last_names_agree_are_told_apart(tiny):
+    (name,) = sweep.expand(tiny, iter([{"model.name": "mobilenet_v2", "optim.name": "adamw"}]))
+    assert name.startswith("model.name=mobilenet_v2,optim.name=adamw-")
+
+
+@pytest.mark.parametrize(
+    ("axis", "values", "message"),
+    [("input_size", (0,), "input_size=0"), ("input_size", (16, 16), "twice"), ("seed", ("a",), "seed='a'.*type int")],
+)
+def test_a_bad_axis_is_refused(tiny, axis, values, message):
+    tiny.sweep[axis] = values
+    with pytest.raises(UserError, match=message):
+        sweep.expand(tiny)
+
+
+BAD_COMMANDS = [
+    (["--config", "configs/width.py", "--config.model.alhpa=0.5"], "config.model.alhpa: did you mean alpha?"),
+    (["--config", "configs/width.py", "--config.modle.alpha=0.5"], "did you mean model?"),
+    (["--config", "configs/width.py", "--config.model.alpha=-1"], "config.model.alpha=-1.0: must be positive"),
+    (["--config", "configs/width.py", "--config.model.alpha=half"], "config.model.alpha=half: could not convert"),
+    (["--config", "configs/width.py", "--config.sweep.input_size=(0,)"], "config.input_size=0: must be positive"),
+    (["--config", "configs/width.py:fashon_mnist"], "did you mean 'fashion_mnist'?"),
+    (["--config", "configs/widht.py"], "config file 'configs/widht.py' does not exist"),
+    (["--config", "configs/width.py", "--workdir", "/dev/null/here"], "cannot write the workdir /dev/null/here"),
+    (["--config", "configs/width.py", "--dryrun"], "dryrun"),
+    (["--config", "configs/width.py", "stray"], "unexpected argument 'stray'"),
+    (["--config", "configs/width.py:cifar10"], "cifar-10-binary.tar.gz"),
+    ([], "--config FILE is missing"),
+]
+
+
+@pytest.mark.parametrize(("arguments", "message"), BAD_COMMANDS, ids=lambda v: v if isinstance(v, str) else "")
+def test_a_mistake_ends_with_2_and_one_line_and_trains_nothing(command, tmp_path, arguments, message):
+    arguments = arguments if "--workdir" in arguments else [*arguments, "--workdir", tmp_path / "work"]
+    done = command("mnet_jax.sweep", *arguments, env_extra={"TFDS_DATA_DIR": str(tmp_path)})
+    assert done.returncode == 2, done.stderr
+    assert message in done.stderr
+    assert len(done.stderr.splitlines()) == 1, done.stderr
+    assert not (tmp_path / "work" / "trials").exists()
+
+
+def test_the_dry_run_of_the_papers_grid_is_exact_and_writes_nothing(command, tmp_path):
+    done = command("mnet_jax.sweep", "--config", "configs/grid.py:imagenet", "--dry_run", "--workdir", tmp_path / "w")
+    assert done.returncode == 0, done.stderr
+    lines = done.stdout.splitlines()
+    assert len(lines) == 17
+    assert lines[1].split()[1:] == ["568,740,352", "4,231,976", "queued"]
+    assert lines[16].split()[1:] == ["13,570,048", "470,072", "queued"]
+    assert not (tmp_path / "w").exists()
+
+
+@pytest.fixture(scope="module")
+def environment(data_dir, compilation_cache):
+    return os.environ | {"TINY_DATA_DIR": data_dir, "JAX_COMPILATION_CACHE_DIR": compilation_cache}
+
+
+def start(environment, workdir, case="two_sizes"):
+    command = [sys.executable, "-m", "mnet_jax.sweep", "--config", f"tests/tiny_sweep.py:{case}", "--workdir", workdir]
+    return subprocess.Popen(
+        command, env=environment, cwd=REPOSITORY, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+    )
+
+
+def finish(environment, workdir, case="two_sizes"):
+    process = start(environment, workdir, case)
+    output, _ = process.communicate(timeout=600)
+    return process.returncode, output
+
+
+def accuracies(workdir):
+    return {
+        row["trial"]: (row["top1"], row["top5"], row["loss"]) for row in results.read(Workdir(workdir).results_path)
+    }
+
+
+def wait_for(condition, seconds=300):
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, "nothing happened"
+        time.sleep(0.1)
+
+
+def has_checkpoint(workdir):
+    """A whole one: while Orbax writes it, its folder has a longer name."""
+    return any(path.name.isdigit() for path in workdir.glob("trials/*/checkpoints/*"))
+
+
+def logs(workdir):
+    return "".join(path.read_text() for path in workdir.glob("trials/*/log.txt"))
+
+
+@pytest.fixture(scope="module")
+def finished(environment, tmp_path_factory):
+    """The workdir and the output of a sweep that nobody disturbed."""
+    workdir = tmp_path_factory.mktemp("finished")
+    code, output = finish(environment, workdir)
+    assert code == 0, output + logs(workdir)
+    return workdir, output
+
+
+@pytest.mark.slow
+def test_a_sweep_leaves_the_table_and_the_plots(finished):
+    workdir, output = finished
+    table = (workdir / "results.csv").read_text().splitlines()
+    assert table[0].startswith(CONTRACT)
+    rows = list(csv.DictReader(table))
+    assert [row["status"] for row in rows] == ["done", "done"]
+    assert [row["input_size"] for row in rows] == ["16", "12"]
+    for name in ("accuracy_vs_mult_adds.png", "accuracy_vs_params.png"):
+        assert (workdir / name).read_bytes().startswith(b"\x89PNG")
+    assert {"jax", "flax"} <= json.loads((workdir / "sweep.json").read_text())["versions"].keys()
+    assert "2 of 2 trials done" in output
+    assert "validation top-1" in output
+
+
+@pytest.mark.slow
+def test_running_again_skips_what_is_done(finished, environment):
+    workdir, _ = finished
+    before = {path: path.stat().st_mtime_ns for path in workdir.glob("trials/*/result.json")}
+    code, output = finish(environment, workdir)
+    assert code == 0
+    assert "2 of 2 trials are done already" in output
+    assert {path: path.stat().st_mtime_ns for path in workdir.glob("trials/*/result.json")} == before
+
+
+def kill_all(process):
+    """SIGKILL to the sweep and every process it started, as a power cut would."""
+    if process.poll() is not None:
+        return
+    family = [psutil.Process(process.pid), *psutil.Process(process.pid).children(recursive=True)]
+    for member in family:
+        member.kill()
+    psutil.wait_procs(family)
+
+
+@pytest.mark.slow
+def test_killed_at_random_moments_it_ends_as_if_undisturbed(finished, environment, tmp_path):
+    moment = random.Random(0)
+    for longest in (0, 10, 20):
+        process = start(environment, tmp_path)
+        wait_for(lambda: has_checkpoint(tmp_path))
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(moment.uniform(0, longest))
+        kill_all(process)
+        process.communicate()
+    code, output = finish(environment, tmp_path)
+    assert code == 0, output + logs(tmp_path)
+    assert accuracies(tmp_path) == accuracies(finished[0])
+    assert "resumed from step" in logs(tmp_path)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_asked_to_stop_it_saves_and_leaves(finished, environment, tmp_path, number):
+    process = start(environment, tmp_path)
+    wait_for(lambda: has_checkpoint(tmp_path))
+    process.send_signal(number)
+    output, _ = process.communicate(timeout=120)
+    assert process.returncode == 1, output
+    assert f"stopped by {number.name}" in output
+    assert {row["status"] for row in results.read(tmp_path / "results.csv")} <= {"queued", "done"}
+    assert finish(environment, tmp_path)[0] == 0
+    assert accuracies(tmp_path) == accuracies(finished[0])
+
+
+@pytest.mark.slow
+def test_a_worker_whose_sweep_is_killed_saves_and_leaves(environment, tmp_path):
+    process = start(environment, tmp_path)
+    wait_for(lambda: has_checkpoint(tmp_path))
+    (worker,) = psutil.Process(process.pid).children()
+    process.kill()
+    psutil.wait_procs([worker], timeout=60)
+    assert not worker.is_running()
+    assert "the end of the sweep's process" in logs(tmp_path)
+    process.communicate()
+
+
+@pytest.mark.slow
+def test_a_second_sweep_on_the_workdir_is_refused(environment, tmp_path):
+    first = start(environment, tmp_path)
+    wait_for(lambda: list(tmp_path.glob("trials/*/status.json")))
+    code, output = finish(environment, tmp_path)
+    assert code == 2
+    assert f"another sweep is running in {tmp_path}" in output
+    kill_all(first)
+    first.communicate()
+
+
+@pytest.mark.slow
+def test_a_diverging_and_a_killed_trial_leave_the_others_alone(environment, tmp_path):
+    process = start(environment, tmp_path, "diverges")
+    wait_for(lambda: has_checkpoint(tmp_path))
+    (worker,) = psutil.Process(process.pid).children()
+    worker.kill()
+    output, _ = process.communicate(timeout=300)
+    assert process.returncode == 1
+    rows = results.read(tmp_path / "results.csv")
+    assert [row["status"] for row in rows] == ["failed", "diverged"]
+    assert "SIGKILL" in rows[0]["error"]
+    assert "the loss of step" in rows[1]["error"]
+    for row in rows:
+        assert f"{row['trial']} {row['status']}" in output
+        assert str(tmp_path / "trials" / row["trial"] / "log.txt") in output
+    code, output = finish(environment, tmp_path, "diverges")
+    assert code == 1
+    assert [row["status"] for row in results.read(tmp_path / "results.csv")] == ["done", "diverged"]

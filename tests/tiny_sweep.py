@@ -1,0 +1,16 @@
+"""A config file for tests: two trials of a few steps on 256 digits, and switches to break one of them."""
+
+import os
+
+from tests.conftest import make_tiny
+
+
+def get_config(case="two_sizes"):
+    config = make_tiny(os.environ["TINY_DATA_DIR"])
+    config.train.update(epochs=10.0, checkpoint_every_epochs=0.25)
+    config.sweep.input_size = (16, 12)
+    if case == "diverges":
+        config.optim.update(warmup_epochs=0.0)
+        config.sweep.optim.learning_rate = (0.05, 1e30)
+        config.sweep.input_size = ()
+    return config
