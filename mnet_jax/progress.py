@@ -1,9 +1,13 @@
 """What people see while a sweep runs: a live line in a terminal, plain lines in a log."""
 
+import collections
+import datetime
+import statistics
+
 from rich.console import Console
 from rich.live import Live
 
-from mnet_jax.workdir import RUNNING, TrialFolder
+from mnet_jax.workdir import QUEUED, RUNNING, TrialFolder
 
 
 class Progress:
@@ -13,8 +17,9 @@ class Progress:
         self._num_trials, self._num_ended = num_trials, num_done
         self._console = Console(highlight=False, soft_wrap=True)
         self._live = Live(console=self._console, refresh_per_second=4, transient=True)
-        self._last: tuple[str, str] | None = None
-        self._num_rows = 0
+        self._trial = self._status = None
+        self._offset = 0
+        self._training: collections.deque[dict] = collections.deque(maxlen=5)
 
     def __enter__(self) -> "Progress":
         if self._num_ended:
@@ -30,44 +35,37 @@ class Progress:
         self._console.print(line, markup=False)
 
     def show(self, folder: TrialFolder) -> None:
-        """Reads the trial's folder: a line where its status changed or an evaluation came in, the live line always."""
-        self._show_status(folder)
-        rows = folder.metrics()
-        for row in rows[self._num_rows :]:
+        """Reads what is new in the folder: a line for each evaluation and for the end; always the live line."""
+        if folder.name != self._trial:
+            self._begin(folder)
+        self._offset = min(self._offset, folder.metrics_size())  # a resumed trial drops the rows it will write again
+        rows, self._offset = folder.metrics_since(self._offset)
+        for row in rows:
             if "top1" in row:
-                self.say(f"  epoch {row['epoch']:6.2f}  {row['split']} top-1 {row['top1']:.4f}  loss {row['loss']:.4f}")
-        self._num_rows = len(rows)
-        training = [row for row in rows if "images_per_second" in row]
-        if training and folder.status() == RUNNING:
-            self._live.update(f"{folder.name}  {_line(training)}")
-        else:
-            self._live.update("")
+                self.say(f"  {self._speed_line()}  {row['split']} top-1 {row['top1']:.4f}")
+            else:
+                self._training.append(row)
+        status = folder.status()
+        self._live.update(f"{folder.name}  {self._speed_line()}" if status == RUNNING else "")
+        if status != self._status and status not in (QUEUED, RUNNING):
+            self.say(f"  {status}" + (f": {folder.error()}" if folder.error() else ""))
+        self._status = status
 
-    def _show_status(self, folder: TrialFolder) -> None:
-        current = folder.name, folder.status()
-        if current == self._last:
-            return
-        if self._last is None or self._last[0] != folder.name:
-            self._num_ended += 1
-            self._num_rows = len(folder.metrics())
-            self.say(f"[{self._num_ended}/{self._num_trials}] {folder.name}")
-        if current[1] not in (RUNNING, "queued"):
-            self.say(f"  {current[1]}" + (f": {folder.error()}" if folder.error() else ""))
-        self._last = current
+    def _begin(self, folder: TrialFolder) -> None:
+        self._trial, self._status = folder.name, None
+        self._num_ended += 1
+        self._offset = folder.metrics_size()
+        self._training.clear()
+        self.say(f"[{self._num_ended}/{self._num_trials}] {folder.name}")
 
-
-def _line(rows: list[dict]) -> str:
-    """Epoch, loss, speed and time left, from the last rows of the training log."""
-    last = rows[-1]
-    speeds = [row["images_per_second"] for row in rows[-5:]]
-    speed = sum(speeds) / len(speeds)
-    images_left = (last["total_steps"] - last["step"]) * last["batch_size"]
-    return (
-        f"epoch {last['epoch']:.2f}  step {last['step']}/{last['total_steps']}  loss {last['loss']:.4f}  "
-        f"{speed:.0f} images/s  {_duration(images_left / speed)} left"
-    )
-
-
-def _duration(seconds: float) -> str:
-    hours, rest = divmod(round(seconds), 3600)
-    return f"{hours}:{rest // 60:02d}:{rest % 60:02d}"
+    def _speed_line(self) -> str:
+        """Epoch, loss, speed and time left, from the last rows of the training log."""
+        if not self._training:
+            return "starting"
+        last = self._training[-1]
+        speed = statistics.mean(row["images_per_second"] for row in self._training)
+        images_left = (last["total_steps"] - last["step"]) * last["batch_size"]
+        return (
+            f"epoch {last['epoch']:6.2f}  step {last['step']}/{last['total_steps']}  loss {last['loss']:.4f}  "
+            f"{speed:.0f} images/s  {datetime.timedelta(seconds=round(images_left / speed))} left"
+        )

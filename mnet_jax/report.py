@@ -70,9 +70,10 @@ def _figure(rows: list[Row], field: str, label: str) -> Figure:
     with matplotlib.rc_context({"font.size": 10, "axes.spines.top": False, "axes.spines.right": False}):
         figure = Figure(figsize=(7.2 if not published else 12, 5), layout="constrained")
         panels = figure.subplots(1, 2 if published else 1, squeeze=False, sharey=bool(published))[0]
-        _panel(panels[0], rows, field, label, _title(rows))
+        styles = _Styles([*rows, *published])
+        _panel(panels[0], rows, field, label, styles, _title(rows))
         if published:
-            _panel(panels[1], published, field, label, "ImageNet, published")
+            _panel(panels[1], published, field, label, styles, "ImageNet, published")
     return figure
 
 
@@ -92,8 +93,7 @@ def _published(rows: list[Row]) -> list[Row]:
     return [row | {"model": model} for model in models for row in table.get(model, [])]
 
 
-def _panel(axes, rows: list[Row], field: str, label: str, title: str) -> None:
-    styles = _Styles(rows)
+def _panel(axes, rows: list[Row], field: str, label: str, styles: "_Styles", title: str) -> None:
     points = _mean_over_seeds(rows, field)
     for _, along_sizes in _grouped(points, "model", "alpha"):
         if len(along_sizes) > 1 and field == "mult_adds":
@@ -111,7 +111,7 @@ def _panel(axes, rows: list[Row], field: str, label: str, title: str) -> None:
     _label_ticks(axes.xaxis, [point["x"] for point in points])
     axes.set(xlabel=f"{label} (log scale)", ylabel="top-1 accuracy (%)", title=title)
     axes.grid(True, which="major", color="0.92", zorder=0)
-    axes.legend(handles=styles.handles(), frameon=False, loc="best", fontsize=9)
+    axes.legend(handles=styles.handles(rows), frameon=False, loc="best", fontsize=9)
 
 
 class _Styles:
@@ -127,13 +127,23 @@ class _Styles:
         self.marker = distinct("alpha", _MARKERS)
         self.dash = distinct("model", _DASHES)
 
-    def handles(self) -> list[Line2D]:
-        sizes = [Line2D([], [], color=color, label=f"input size {size}") for size, color in self.color.items()]
+    def handles(self, rows: list[Row]) -> list[Line2D]:
+        """The legend of what occurs in `rows`; the model is named where there are several."""
+
+        def present(key, style):
+            return [(value, style[value]) for value in style if any(row[key] == value for row in rows)]
+
+        models = [
+            Line2D([], [], color="0.3", linestyle=dash, label=model) for model, dash in present("model", self.dash)
+        ]
+        sizes = [
+            Line2D([], [], color=color, label=f"input size {size}")
+            for size, color in present("input_size", self.color)
+        ]
         alphas = [
             Line2D([], [], color="0.3", marker=marker, linestyle="", label=f"alpha {alpha:g}")
-            for alpha, marker in self.marker.items()
+            for alpha, marker in present("alpha", self.marker)
         ]
-        models = [Line2D([], [], color="0.3", linestyle=dash, label=model) for model, dash in self.dash.items()]
         return [*(models if len(models) > 1 else []), *sizes, *alphas]
 
 

@@ -110,7 +110,7 @@ class _Loop:
 
     def _open(self, split: str) -> Stream:
         if split not in self._streams:
-            self._streams[split] = open_stream(self._config.data, split, self._config.seed)
+            self._streams[split] = open_stream(self._config, split)
         return self._streams[split]
 
     def _to_devices(self, batch):

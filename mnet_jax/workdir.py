@@ -59,11 +59,23 @@ class TrialFolder:
         write_json(self._result_path, result)
 
     def metrics(self) -> list[_Json]:
-        """The rows of metrics.jsonl; a last line that is still being written is left out."""
+        """The rows of metrics.jsonl."""
+        return self.metrics_since(0)[0]
+
+    def metrics_since(self, offset: int) -> tuple[list[_Json], int]:
+        """The rows from a position in metrics.jsonl on, and the position behind them.
+
+        A last line that is still being written is left for the next time.
+        """
         if not self._metrics_path.exists():
-            return []
-        lines = self._metrics_path.read_text().split("\n")[:-1]
-        return [json.loads(line) for line in lines]
+            return [], 0
+        with self._metrics_path.open("rb") as file:
+            file.seek(offset)
+            whole = file.read().rpartition(b"\n")[0]
+        return [json.loads(line) for line in whole.splitlines()], offset + len(whole) + bool(whole)
+
+    def metrics_size(self) -> int:
+        return self._metrics_path.stat().st_size if self._metrics_path.exists() else 0
 
     def append_metrics(self, row: _Json) -> None:
         with self._metrics_path.open("a") as file:

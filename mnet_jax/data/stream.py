@@ -25,28 +25,28 @@ def _permutation(seed: int, epoch: int, num_examples: int) -> np.ndarray:
     return np.random.default_rng((seed, epoch)).permutation(num_examples)
 
 
-def open_stream(data, split: str, seed: int = 0) -> "Stream":
+def open_stream(config, split: str) -> "Stream":
     """The batches of a split; decoded once into memory where that fits and the host draws no crop.
 
     Args:
-      data: `config.data`.
+      config: `config.data`; `config.seed` of the order and of the host's crops; `config.model.num_classes`.
       split: of the data set, such as "train[:55000]".
-      seed: of the order and of the host's crops.
 
     Raises:
-      UserError: the data are missing, or the images have another size than the config says.
+      UserError: the data are missing, or images or labels are not as the config says.
     """
+    data = config.data
     source = sources.open_split(data, split)
     num_bytes = len(source) * data.image_size**2 * data.channels
     fits = data.crop != "inception" and num_bytes <= _MAX_BYTES_IN_MEMORY
-    return (ArrayStream if fits else GrainStream)(source, data, seed)
+    return (ArrayStream if fits else GrainStream)(source, data, config.seed, config.model.num_classes)
 
 
 class Stream:
     """The batches of one split. "image" is uint8 (batch, image_size, image_size, channels), "label" int32 (batch,)."""
 
-    def __init__(self, source, data, seed: int):
-        self._source, self._data, self._seed = source, data, seed
+    def __init__(self, source, data, seed: int, num_classes: int):
+        self._source, self._data, self._seed, self._num_classes = source, data, seed, num_classes
         self.num_examples = len(source)
 
     def training_batches(self, batch_size: int, first_step: int, last_step: int) -> Iterator[Batch]:
@@ -57,15 +57,23 @@ class Stream:
         """Every example once, in order, with "mask" (batch,): 0.0 where the last batch is padded."""
         raise NotImplementedError
 
+    def _label(self, example) -> np.int32:
+        if not 0 <= example["label"] < self._num_classes:
+            raise UserError(
+                f"data set {self._data.name} has label {example['label']}, which config.model.num_classes="
+                f"{self._num_classes} leaves out"
+            )
+        return np.int32(example["label"])
+
 
 class ArrayStream(Stream):
     """A split as one uint8 array."""
 
-    def __init__(self, source, data, seed: int):
-        super().__init__(source, data, seed)
+    def __init__(self, source, data, seed: int, num_classes: int):
+        super().__init__(source, data, seed, num_classes)
         examples = source.__getitems__(range(len(source)))
         self._images = np.stack([decode.whole(example["image"], data.channels) for example in examples])
-        self._labels = np.asarray([example["label"] for example in examples], np.int32)
+        self._labels = np.asarray([self._label(example) for example in examples])
         expected = (data.image_size, data.image_size, data.channels)
         if self._images.shape[1:] != expected:
             raise UserError(f"data set {data.name}: images are {self._images.shape[1:]}, config.data says {expected}")
@@ -109,7 +117,7 @@ class GrainStream(Stream):
             image = decode.inception_crop(example["image"], data.channels, data.image_size, rng)
         else:
             image = decode.whole(example["image"], data.channels)
-        return {"image": image, "label": np.int32(example["label"])}
+        return {"image": image, "label": self._label(example)}
 
     def _evaluation_example(self, position: int) -> dict:
         example, data = self._source[int(position)], self._data
@@ -117,7 +125,7 @@ class GrainStream(Stream):
             image = decode.central_crop(example["image"], data.channels, data.image_size)
         else:
             image = decode.whole(example["image"], data.channels)
-        return {"image": image, "label": np.int32(example["label"])}
+        return {"image": image, "label": self._label(example)}
 
 
 def _padded(batch: Batch, batch_size: int) -> Batch:
