@@ -14,6 +14,13 @@ from mnet_jax.errors import UserError
 _PAPER_INPUT_SIZES = (224, 192, 160, 128)
 ALPHAS = (1.0, 0.75, 0.5, 0.25)
 
+_NO_AXES = {  # the fields that the command line can make an axis of
+    "seed": (),
+    "input_size": (),
+    "model": {"name": (), "alpha": ()},
+    "optim": {"learning_rate": (), "weight_decay": ()},
+}
+
 
 def get(dataset: str) -> ConfigDict:
     """The base config of a data set.
@@ -92,12 +99,7 @@ def _base(**data) -> ConfigDict:
                 "checkpoint_every_epochs": 1.0,
             },
             "launch": {"launcher": "local"},
-            "sweep": {
-                "seed": (),
-                "input_size": (),
-                "model": {"name": (), "alpha": ()},
-                "optim": {"learning_rate": (), "weight_decay": ()},
-            },
+            "sweep": _NO_AXES,
         }
     )
 

@@ -137,8 +137,7 @@ class _Styles:
             Line2D([], [], color="0.3", linestyle=dash, label=model) for model, dash in present("model", self.dash)
         ]
         sizes = [
-            Line2D([], [], color=color, label=f"input size {size}")
-            for size, color in present("input_size", self.color)
+            Line2D([], [], color=color, label=f"input size {size}") for size, color in present("input_size", self.color)
         ]
         alphas = [
             Line2D([], [], color="0.3", marker=marker, linestyle="", label=f"alpha {alpha:g}")

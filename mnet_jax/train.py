@@ -22,7 +22,7 @@ from mnet_jax.data.stream import Stream, open_stream
 from mnet_jax.errors import UserError
 from mnet_jax.signals import Interrupted, Interruption
 from mnet_jax.trial import Diverged, Trial
-from mnet_jax.workdir import DIVERGED, DONE, FAILED, QUEUED, TrialFolder, Workdir
+from mnet_jax.workdir import DIVERGED, DONE, FAILED, QUEUED, RUNNING, TrialFolder, Workdir
 
 _log = logging.getLogger(__name__)
 
@@ -81,11 +81,11 @@ class _Loop:
                 self._live.append(Trial(folder, self._mesh, self._stream.num_examples))
 
     def _train(self) -> None:
-        if not self._live:
-            return
-        for trial in list(self._live):
-            self._after_step(trial)
-        first, last = min(trial.step for trial in self._live), self._live[0].steps.total
+        for trial in list(self._live):  # what an interruption left undone
+            with self._recorded(trial.folder, trial):
+                self._after_step(trial)
+        first = min((trial.step for trial in self._live), default=0)
+        last = max((trial.steps.total for trial in self._live), default=0)
         batches = self._stream.training_batches(self._config.train.batch_size, first, last)
         for step, batch in enumerate(batches, first):
             self._interruption.check()
@@ -124,7 +124,7 @@ class _Loop:
                 trial.folder.set_status(QUEUED, f"stopped by {reason} at step {trial.step}")
                 _log.info("%s: %s: saved step %d of %d", trial.folder.name, reason, trial.step, trial.steps.total)
         for folder in self._folders:
-            if not any(trial.folder is folder for trial in self._live) and folder.status() == "running":
+            if not any(trial.folder is folder for trial in self._live) and folder.status() == RUNNING:
                 folder.set_status(QUEUED, f"stopped by {reason}")
 
     @contextlib.contextmanager
@@ -149,12 +149,12 @@ def _record_failure(folder: TrialFolder, error: Exception) -> None:
         _log.error("%s: failed", folder.name, exc_info=error)
 
 
-def configure(log_stream=None) -> None:
+def configure(*more_handlers: logging.Handler) -> None:
     """Logging, JAX's persistent compilation cache, and XLA's choice of deterministic GPU kernels.
 
     The cache is in $JAX_COMPILATION_CACHE_DIR, or in ~/.cache/mnet_jax.
     """
-    handlers = [logging.StreamHandler(log_stream)]
+    handlers = [logging.StreamHandler(), *more_handlers]
     logging.basicConfig(format="%(asctime)s %(message)s", level=logging.INFO, handlers=handlers, force=True)
     logging.getLogger("absl").setLevel(logging.WARNING)
     logging.getLogger("jax").setLevel(logging.WARNING)
@@ -171,7 +171,7 @@ def main(config) -> int:
     folder = directory.trial(f"base-{config_lib.trial_hash(config)}")
     with directory.locked():
         folder.create(config.to_dict())
-        configure()
+        configure(logging.FileHandler(folder.log_path))
         if folder.status() != DONE:
             with Interruption() as interruption, contextlib.suppress(Interrupted):
                 train([folder], interruption)

@@ -78,8 +78,12 @@ class Trial:
         return self.step >= self.steps.total
 
     def evaluate(self, batches: Iterable, on_batch: Callable[[], None]) -> dict:
-        """Accuracy and loss on batches that are on the device; see `evaluate.evaluate`."""
-        self._clock["wall_seconds"] += self._lap()
+        """Accuracy and loss on batches that are on the device; see `evaluate.evaluate`.
+
+        Raises:
+          Diverged: a loss since the last log is not finite.
+        """
+        self._log_training()
         scores = evaluate(self._eval_step, self._state.evaluated(), batches, on_batch)
         self._clock["wall_seconds"] += self._lap()
         return scores

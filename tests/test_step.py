@@ -99,6 +99,19 @@ def test_label_smoothing_changes_the_loss_as_its_formula_says(tiny):
     assert mean_of_all >= np.log(10)
 
 
+def test_a_step_in_bfloat16_keeps_its_state_in_float32_and_its_loss_close(tiny):
+    losses = {}
+    for dtype in ("float32", "bfloat16"):
+        tiny.model.dtype = dtype
+        _, train_step, state = make(config_lib.resolve(tiny))
+        new, metrics = train_step(state, batch_of(16))
+        losses[dtype] = float(metrics["loss"])
+        floating = [leaf for leaf in jax.tree.leaves(new) if jnp.issubdtype(leaf.dtype, jnp.floating)]
+        assert {leaf.dtype for leaf in floating} == {jnp.dtype(jnp.float32)}
+    assert losses["bfloat16"] == pytest.approx(losses["float32"], rel=0.05)
+    assert losses["bfloat16"] != losses["float32"]
+
+
 class Lookup:
     """A network whose logits are the first pixel's row of a table."""
 

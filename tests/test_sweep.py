@@ -2,6 +2,7 @@ import contextlib
 import csv
 import json
 import os
+import pathlib
 import random
 import signal
 import subprocess
@@ -123,6 +124,10 @@ def has_checkpoint(workdir):
     return any(path.name.isdigit() for path in workdir.glob("trials/*/checkpoints/*"))
 
 
+def cached_programs(environment):
+    return {path.name for path in pathlib.Path(environment["JAX_COMPILATION_CACHE_DIR"]).glob("*-cache")}
+
+
 def logs(workdir):
     return "".join(path.read_text() for path in workdir.glob("trials/*/log.txt"))
 
@@ -189,7 +194,8 @@ def test_killed_at_random_moments_it_ends_as_if_undisturbed(finished, environmen
 
 @pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_asked_to_stop_it_saves_and_leaves(finished, environment, tmp_path, number):
+def test_asked_to_stop_it_saves_and_leaves_and_goes_on_without_compiling(finished, environment, tmp_path, number):
+    compiled = cached_programs(environment)
     process = start(environment, tmp_path)
     wait_for(lambda: has_checkpoint(tmp_path))
     process.send_signal(number)
@@ -199,6 +205,7 @@ def test_asked_to_stop_it_saves_and_leaves(finished, environment, tmp_path, numb
     assert {row["status"] for row in results.read(tmp_path / "results.csv")} <= {"queued", "done"}
     assert finish(environment, tmp_path)[0] == 0
     assert accuracies(tmp_path) == accuracies(finished[0])
+    assert cached_programs(environment) == compiled
 
 
 @pytest.mark.slow

@@ -11,6 +11,6 @@ def get_config(case="two_sizes"):
     config.sweep.input_size = (16, 12)
     if case == "diverges":
         config.optim.update(warmup_epochs=0.0)
-        config.sweep.optim.learning_rate = (0.05, 1e30)
+        config.sweep.optim.learning_rate = (0.05, 1e9)
         config.sweep.input_size = ()
     return config
