@@ -2,8 +2,10 @@ import jax
 import numpy as np
 import orbax.checkpoint as ocp
 import pytest
+from PIL import Image
 
 from mnet_jax import config as config_lib
+from mnet_jax import presets
 from mnet_jax import train as train_lib
 from mnet_jax.checkpoint import Checkpoints
 from mnet_jax.errors import UserError
@@ -125,6 +127,42 @@ def test_a_diverging_and_a_raising_trial_are_recorded_and_the_other_goes_on(tmp_
     assert Checkpoints(diverging.checkpoints_path).latest_step() in (None, 0)
     assert (raising.status(), raising.error()) == ("failed", "RuntimeError: the device is on fire")
     assert scores(healthy) == scores(alone)
+
+
+@pytest.fixture
+def tiny_imagenet(tmp_path):
+    """The papers' setting, on 3 classes of 16 JPEGs of all shapes, at 16 pixels."""
+    rng = np.random.default_rng(0)
+    for split in ("train", "val"):
+        for wnid in ("n01440764", "n01443537", "n02102040"):
+            folder = tmp_path / "raw" / split / wnid
+            folder.mkdir(parents=True)
+            for i in range(16):
+                pixels = rng.integers(0, 256, (30 + i, 60 - 2 * i, 3), np.uint8)
+                Image.fromarray(pixels).save(folder / f"{wnid}_{i}.JPEG", "JPEG")
+    config = presets.get("imagenet")
+    config.input_size = 16
+    config.model.update(alpha=0.25, num_classes=3, total_stride=4)
+    config.data.update(data_dir=str(tmp_path / "tfds"), source_dir=str(tmp_path / "raw"), image_size=24)
+    config.train.update(batch_size=16, epochs=2.0, log_every_steps=2)
+    return config
+
+
+@pytest.mark.slow
+def test_the_imagenet_path_trains_evaluates_and_resumes_bit_for_bit(tmp_path, tiny_imagenet):
+    """JPEG folders through TFDS, Grain, Inception crops, bfloat16, RMSProp and moving averages."""
+    whole, stopped = folder_of(tmp_path / "whole", tiny_imagenet), folder_of(tmp_path / "stopped", tiny_imagenet)
+    train_lib.train([whole], Interruption())
+    assert whole.result()["test_images"] == 48
+    assert whole.result()["top5"] == 1.0, "there are but three classes"
+    with pytest.raises(Interrupted):
+        train_lib.train([stopped], StopAfter(5))
+    train_lib.train([stopped], Interruption())
+    assert scores(stopped) == scores(whole)
+    expected, ours = final_state(whole), final_state(stopped)
+    assert any("ema" in key for key in expected)
+    for key, value in expected.items():
+        np.testing.assert_array_equal(ours[key], value, err_msg=key)
 
 
 def test_a_batch_that_the_devices_cannot_share_is_refused(tmp_path, tiny, monkeypatch):
