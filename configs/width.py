@@ -3,9 +3,9 @@
     python -m mnet_jax.sweep --config configs/width.py[:mnist5k | :fashion_mnist | :cifar10 | :imagenet]
 
 mnist5k (the default)
-    Device: 2 CPU cores, @MNIST_MINUTES@ minutes. Mult-Adds: 52.3, 29.6, 13.3, 3.4 million. Top-1: @MNIST_TOP1@.
-fashion_mnist
-    Device: 2 CPU cores, @FASHION_HOURS@. Mult-Adds: as mnist5k. Top-1: @FASHION_TOP1@ (experiments/fashion_mnist_width).
+    Device: 2 CPU cores, 6 minutes. Mult-Adds: 52.3, 29.6, 13.3, 3.4 million. Top-1: 0.971, 0.964, 0.963, 0.966.
+fashion_mnist (experiments/fashion_mnist_width)
+    Device: 2 CPU cores, 69 minutes (shared with tests). Mult-Adds: as mnist5k. Top-1: 0.908, 0.905, 0.894, 0.880.
 cifar10
     Device: not run yet. Top-1: not measured. Mult-Adds: 53.0, 30.0, 13.5, 3.5 million.
 imagenet (the papers' setting; `presets._imagenet` names its sources)

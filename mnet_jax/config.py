@@ -155,14 +155,19 @@ def from_json(text: str) -> ConfigDict:
 
 @dataclasses.dataclass(frozen=True)
 class Steps:
-    """The durations of a config, in optimizer updates; `per_epoch` is exact, so it need not be whole."""
+    """The durations of a config, in optimizer updates; floats are exact, so they need not be whole."""
 
     per_epoch: float
     total: int
     warmup: int
     decay_every: int
-    eval_every: int
-    checkpoint_every: int
+    eval_every: float
+    checkpoint_every: float
+
+    def is_due(self, step: int, every: float) -> bool:
+        """True for the first step at or after each multiple of `every`, and for the last step."""
+        passed, passed_before = (math.floor(done / every + 1e-9) for done in (step, step - 1))
+        return passed > passed_before or step == self.total
 
 
 def steps(config: ConfigDict, num_train: int) -> Steps:
@@ -181,8 +186,8 @@ def steps(config: ConfigDict, num_train: int) -> Steps:
         total=total,
         warmup=min(rounded(config.optim.warmup_epochs, 0), total // 2),
         decay_every=rounded(config.optim.decay_every_epochs),
-        eval_every=rounded(config.train.eval_every_epochs),
-        checkpoint_every=rounded(config.train.checkpoint_every_epochs),
+        eval_every=max(1.0, config.train.eval_every_epochs * per_epoch),
+        checkpoint_every=max(1.0, config.train.checkpoint_every_epochs * per_epoch),
     )
 
 

@@ -101,7 +101,7 @@ class _Loop:
         """Evaluates and saves where that is due."""
         if self._config.data.validation_split and trial.is_evaluation_due():
             trial.log_validation(self._evaluate(trial, self._config.data.validation_split))
-        if trial.step and trial.is_checkpoint_due():
+        if trial.is_checkpoint_due():
             trial.save()
 
     def _evaluate(self, trial: Trial, split: str) -> dict:

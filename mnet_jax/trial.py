@@ -68,14 +68,11 @@ class Trial:
 
     def is_evaluation_due(self) -> bool:
         """True where the validation split is to be evaluated now, and was not before an interruption."""
-        is_due = self.step > 0 and (self.step % self.steps.eval_every == 0 or self.is_finished())
+        is_due = self.step > 0 and self.steps.is_due(self.step, self.steps.eval_every)
         return is_due and not any("top1" in row and row["step"] == self.step for row in self.folder.metrics())
 
     def is_checkpoint_due(self) -> bool:
-        return self.step % self.steps.checkpoint_every == 0 or self.is_finished()
-
-    def is_finished(self) -> bool:
-        return self.step >= self.steps.total
+        return self.step > 0 and self.steps.is_due(self.step, self.steps.checkpoint_every)
 
     def evaluate(self, batches: Iterable, on_batch: Callable[[], None]) -> dict:
         """Accuracy and loss on batches that are on the device; see `evaluate.evaluate`.

@@ -92,6 +92,16 @@ def test_durations_become_steps(tiny):
     )
 
 
+def test_intervals_that_are_not_whole_steps_come_around_as_often_as_asked():
+    steps = config_lib.Steps(2.5, total=11, warmup=0, decay_every=1, eval_every=2.5, checkpoint_every=1.0)
+    assert [step for step in range(1, 12) if steps.is_due(step, steps.eval_every)] == [3, 5, 8, 10, 11]
+    assert all(steps.is_due(step, steps.checkpoint_every) for step in range(1, 12))
+    exact = config_lib.Steps(109.375, total=875, warmup=0, decay_every=1, eval_every=109.375, checkpoint_every=1.0)
+    assert [step for step in range(1, 876) if exact.is_due(step, exact.eval_every)] == [
+        110, 219, 329, 438, 547, 657, 766, 875
+    ]  # fmt: skip
+
+
 def test_the_warmup_of_a_short_training_is_at_most_half_of_it(tiny):
     tiny.train.epochs, tiny.optim.warmup_epochs = 1.0, 5.0
     assert config_lib.steps(config_lib.resolve(tiny), num_train=640).warmup == 5
