@@ -55,22 +55,33 @@ def test_steps_draw_different_randomness(tiny):
 
 
 @pytest.mark.skipif(jax.device_count() < 8, reason="needs JAX_NUM_CPU_DEVICES=8")
-@pytest.mark.parametrize("name", models.MODELS)
-def test_a_step_on_8_devices_equals_one_on_one(tiny, name):
-    """Same loss, gradients and global batch statistics; a gradient summed twice would be 8 times too large."""
+@pytest.mark.parametrize(
+    ("name", "dtype", "tolerance"),
+    [("mobilenet_v1", "float64", 1e-5), ("mobilenet_v1", "float32", 3e-2), ("mobilenet_v2", "float64", 1e-5)],
+)
+def test_a_step_on_8_devices_equals_one_on_one(tiny, name, dtype, tolerance):
+    """Same loss, parameters and global batch statistics; a gradient summed twice would be 8 times too large.
+
+    Float32 rounding grows through some 30 layers of batch normalisation; with activations in float64 it does not, and
+    what is left (parameters, images and logits stay float32) shows that both compute the same.
+    """
     tiny.model.name = name
     tiny.optim.warmup_epochs = 0.0
-    config = config_lib.resolve(tiny)
-    _, train_step, state = make(config)
-    batch = batch_of(32)
-    expected = train_step(state, batch)
+    config = config_lib.resolve(tiny).unlock()
+    config.model.dtype = dtype
     mesh = jax.make_mesh((8,), ("data",), axis_types=(AxisType.Auto,))
     replicated, sharded = NamedSharding(mesh, PartitionSpec()), NamedSharding(mesh, PartitionSpec("data"))
-    ours = train_step(jax.device_put(state, replicated), jax.device_put(batch, sharded))
+    batch = batch_of(32)
+    with jax.enable_x64(dtype == "float64"):
+        _, train_step, state = make(config)
+        expected = train_step(state, batch)
+        ours = train_step(jax.device_put(state, replicated), jax.device_put(batch, sharded))
     assert len(ours[0].step.sharding.device_set) == 8
     for (path, a), (_, b) in zip(*map(jax.tree_util.tree_leaves_with_path, (ours, expected)), strict=True):
-        scale = max(np.abs(b).max(), 1e-3)
-        np.testing.assert_allclose(a / scale, b / scale, atol=2e-3, err_msg=jax.tree_util.keystr(path))
+        a, b = np.asarray(a), np.asarray(b)
+        distance = np.linalg.norm(a - b) / max(np.linalg.norm(b), 1e-3)
+        assert distance < tolerance, jax.tree_util.keystr(path)
+    np.testing.assert_allclose(ours[1]["loss"], expected[1]["loss"], rtol=1e-5)
 
 
 def test_moving_averages_follow_params_and_statistics_as_in_tensorflow(tiny):

@@ -165,6 +165,22 @@ def test_the_imagenet_path_trains_evaluates_and_resumes_bit_for_bit(tmp_path, ti
         np.testing.assert_array_equal(ours[key], value, err_msg=key)
 
 
+@pytest.mark.slow
+def test_the_command_trains_the_configs_own_values(tmp_path, data_dir, command):
+    """One trial, the axes ignored; again: nothing is left to do."""
+    arguments = ["--config", "tests/tiny_sweep.py", "--config.train.epochs=1", "--workdir", tmp_path]
+    outputs = []
+    for _ in range(2):
+        done = command("mnet_jax.train", *arguments, env_extra={"TINY_DATA_DIR": data_dir})
+        assert done.returncode == 0, done.stderr
+        outputs.append(done.stdout)
+    (path,) = (tmp_path / "trials").iterdir()
+    assert path.name.startswith("base-")
+    assert (path / "log.txt").read_text().count("built and compiled") == 1
+    assert outputs[0] == outputs[1]
+    assert "top1" in outputs[0]
+
+
 def test_a_batch_that_the_devices_cannot_share_is_refused(tmp_path, tiny, monkeypatch):
     monkeypatch.setattr(train_lib.jax, "local_device_count", lambda: 1)
     folder = folder_of(tmp_path / "odd", tiny)
