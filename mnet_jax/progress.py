@@ -46,7 +46,7 @@ class Progress:
             else:
                 self._training.append(row)
         status = folder.status()
-        self._live.update(f"{folder.name}  {self._speed_line()}" if status == RUNNING else "")
+        self._live.update(f"  {self._speed_line()}" if status == RUNNING else "")  # fits in 80 columns
         if status != self._status and status not in (QUEUED, RUNNING):
             self.say(f"  {status}" + (f": {folder.error()}" if folder.error() else ""))
         self._status = status
