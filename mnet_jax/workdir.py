@@ -11,7 +11,7 @@ import filelock
 
 from mnet_jax.errors import UserError
 
-QUEUED, RUNNING, DONE, FAILED, DIVERGED = STATUSES = ("queued", "running", "done", "failed", "diverged")
+QUEUED, RUNNING, DONE, FAILED, DIVERGED = ("queued", "running", "done", "failed", "diverged")
 
 _Json = dict[str, Any]
 

@@ -28,7 +28,7 @@ class MobileNetV2(nn.Module):
     Attributes:
       num_classes: size of the output.
       alpha: width multiplier, positive; channels are rounded by `make_divisible`. The last convolution keeps its
-        1280 channels below alpha 1 (section 5: "for multipliers less than one").
+        1280 channels below alpha 1 (section 4).
       total_stride: input side over side of the last map; the last strides that are too many become 1.
       activation: "relu6" (the paper) or "relu"; projections are linear.
       dropout: rate before the dense layer.
