@@ -17,7 +17,13 @@ from mnet_jax.ops.depthwise import depthwise_conv
 
 Dtype = Any
 
-ACTIVATIONS: dict[str, Callable[[jax.Array], jax.Array]] = {"relu": nn.relu, "relu6": nn.relu6}
+ACTIVATIONS: dict[str, Callable[[jax.Array], jax.Array]] = {
+    "relu": nn.relu,
+    "relu6": nn.relu6,
+    "hard_swish": nn.hard_swish,
+}
+
+PADDINGS = ("same", "symmetric", "keras_v1")
 
 DEPTHWISE = "depthwise_conv"  # name of every depthwise kernel's module: the optimizer spares these from weight decay
 
@@ -40,6 +46,23 @@ def limit_strides(strides: Sequence[int], total_stride: int) -> tuple[int, ...]:
     return tuple(limited)
 
 
+def pads(padding: str, kernel_size: int, stride: int, depthwise: bool) -> str | tuple[tuple[int, int], ...]:
+    """What a padding rule gives one convolution, as `lax` takes it.
+
+    All three agree at stride 1. At stride 2, for a 3x3 kernel:
+      "same": TensorFlow's SAME; (0, 1) on an even side, (1, 1) on an odd one.
+      "symmetric": (1, 1) on every side, as PyTorch's models have it.
+      "keras_v1": (0, 1) on every side of a depthwise convolution, else "same"; Keras's MobileNet has it. It differs
+        from "same" on odd sides only, where its output is a pixel smaller.
+    """
+    if padding == "symmetric":
+        return ((kernel_size // 2, kernel_size // 2),) * 2
+    if padding == "keras_v1" and depthwise and stride > 1:
+        total = kernel_size - stride
+        return ((total // 2, total - total // 2),) * 2
+    return "SAME"
+
+
 class ConvBN(nn.Module):
     """Convolution without bias, batch normalisation, activation.
 
@@ -48,6 +71,7 @@ class ConvBN(nn.Module):
       kernel_size: side of the square kernel.
       stride: along both sides.
       activation: a key of `ACTIVATIONS`, or None for a linear layer.
+      padding: one of `PADDINGS`; see `pads`.
       bn_momentum: decay of the running statistics.
       bn_epsilon: added to the variance.
       dtype: of the computation; parameters and statistics are float32.
@@ -57,6 +81,7 @@ class ConvBN(nn.Module):
     kernel_size: int = 1
     stride: int = 1
     activation: str | None = "relu6"
+    padding: str = "same"
     bn_momentum: float = 0.99
     bn_epsilon: float = 1e-3
     dtype: Dtype = jnp.float32
@@ -69,7 +94,7 @@ class ConvBN(nn.Module):
             features,
             (self.kernel_size, self.kernel_size),
             self.stride,
-            padding="SAME",
+            padding=pads(self.padding, self.kernel_size, self.stride, depthwise),
             feature_group_count=features if depthwise else 1,
             use_bias=False,
             kernel_init=kernel_init,
@@ -94,19 +119,53 @@ class ConvBN(nn.Module):
         return lax.conv_general_dilated
 
 
+class SqueezeExcite(nn.Module):
+    """Scales each channel by a gate in [0, 1] that two dense layers compute from the averages of all channels (V3).
+
+    The gate is relu6(x + 3) / 6, as in the paper, Keras and PyTorch; TF-slim multiplies by the literal 0.16667.
+    """
+
+    dtype: Dtype = jnp.float32
+
+    @nn.compact
+    def __call__(self, x_BxHxWxC: jax.Array) -> jax.Array:
+        channels = x_BxHxWxC.shape[-1]
+        dense = functools.partial(nn.Dense, kernel_init=kernel_init, dtype=self.dtype)
+        x_BxC = _average(x_BxHxWxC, self.dtype)
+        x_BxC = nn.relu(dense(make_divisible(channels / 4), name="squeeze")(x_BxC))
+        gate_BxC = nn.hard_sigmoid(dense(channels, name="excite")(x_BxC))
+        return x_BxHxWxC * gate_BxC[:, jnp.newaxis, jnp.newaxis]
+
+
 class Classifier(nn.Module):
-    """Global average pooling, dropout, and the dense layer; logits are float32."""
+    """Global average pooling, a hidden layer where one is asked for, dropout, and the dense layer; logits are float32.
+
+    Attributes:
+      num_classes: size of the output.
+      dropout: rate before the last layer.
+      hidden_features: of a dense layer between pooling and dropout (V3); 0 for none.
+      hidden_activation: of that layer, a key of `ACTIVATIONS`.
+      dtype: of the computation.
+    """
 
     num_classes: int
     dropout: float
+    hidden_features: int = 0
+    hidden_activation: str = "hard_swish"
     dtype: Dtype = jnp.float32
 
     @nn.compact
     def __call__(self, x_BxHxWxC: jax.Array, train: bool) -> jax.Array:
-        x_BxC = jnp.mean(x_BxHxWxC, axis=(1, 2), dtype=jnp.float32).astype(self.dtype)
+        dense = functools.partial(nn.Dense, kernel_init=kernel_init, dtype=self.dtype)
+        x_BxC = _average(x_BxHxWxC, self.dtype)
+        if self.hidden_features:
+            x_BxC = ACTIVATIONS[self.hidden_activation](dense(self.hidden_features, name="hidden")(x_BxC))
         x_BxC = nn.Dropout(self.dropout, deterministic=not train)(x_BxC)
-        logits = nn.Dense(self.num_classes, kernel_init=kernel_init, dtype=self.dtype, name="logits")(x_BxC)
-        return logits.astype(jnp.float32)
+        return dense(self.num_classes, name="logits")(x_BxC).astype(jnp.float32)
+
+
+def _average(x_BxHxWxC: jax.Array, dtype: Dtype) -> jax.Array:
+    return jnp.mean(x_BxHxWxC, axis=(1, 2), dtype=jnp.float32).astype(dtype)
 
 
 def _depthwise_convolution(x, kernel, strides, padding, **_):
@@ -118,11 +177,12 @@ def _pointwise_convolution(x, kernel, strides, padding, **_):
     return jnp.einsum("bhwc,cd->bhwd", x, kernel[0, 0])
 
 
-def conv_bn(config) -> Callable[..., ConvBN]:
-    """`ConvBN` with the settings that every layer of a model shares."""
+def conv_bn(config, activation: str) -> Callable[..., ConvBN]:
+    """`ConvBN` with the settings that every layer of a model shares, and its usual activation."""
     return functools.partial(
         ConvBN,
-        activation=config.activation,
+        activation=activation,
+        padding=config.padding,
         bn_momentum=config.bn_momentum,
         bn_epsilon=config.bn_epsilon,
         dtype=config.dtype,

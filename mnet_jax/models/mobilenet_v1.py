@@ -1,4 +1,4 @@
-"""MobileNet V1 (Howard et al., 2017, arXiv:1704.04861), Table 1."""
+"""MobileNet V1 (Howard et al., 2017, arXiv:1704.04861), Table 1, and its ablations (Tables 4 and 5)."""
 
 from typing import Any
 
@@ -22,6 +22,8 @@ BLOCKS = (  # (features, stride); the paper prints stride 2 for the last one, it
     (1024, 1),
 )
 
+SHALLOW_BLOCKS = (*BLOCKS[:6], *BLOCKS[11:])  # without the five of 14x14x512 (section 4.1)
+
 
 class MobileNetV1(nn.Module):
     """Maps images (batch, height, width, channels) to float32 logits (batch, num_classes).
@@ -31,6 +33,10 @@ class MobileNetV1(nn.Module):
       alpha: width multiplier, positive; a layer has max(int(features * alpha), 8) channels, as in TF-slim.
       total_stride: input side over side of the last map; the last strides that are too many become 1.
       activation: "relu6" (TF-slim, Keras) or "relu" (the paper).
+      separable: False makes each block one full 3x3 convolution (Table 4).
+      shallow: True leaves out the five blocks of 14x14x512 (Table 5).
+      last_features: of one more 1x1 convolution before the pooling (timm's mobilenetv1_100h); 0 for none.
+      padding: see `layers.pads`.
       dropout: rate before the dense layer.
       bn_momentum, bn_epsilon: of the running statistics and of the variance.
       dtype: of the computation; parameters and statistics are float32.
@@ -40,6 +46,10 @@ class MobileNetV1(nn.Module):
     alpha: float = 1.0
     total_stride: int = 32
     activation: str = "relu6"
+    separable: bool = True
+    shallow: bool = False
+    last_features: int = 0
+    padding: str = "same"
     dropout: float = 0.001
     bn_momentum: float = 0.9997
     bn_epsilon: float = 1e-3
@@ -47,13 +57,20 @@ class MobileNetV1(nn.Module):
 
     @nn.compact
     def __call__(self, x_BxHxWxC: jax.Array, train: bool = False) -> jax.Array:
-        layer = conv_bn(self)
-        stem_stride, *strides = limit_strides((STEM_STRIDE, *(s for _, s in BLOCKS)), self.total_stride)
+        layer = conv_bn(self, self.activation)
+        blocks = SHALLOW_BLOCKS if self.shallow else BLOCKS
+        stem_stride, *strides = limit_strides((STEM_STRIDE, *(s for _, s in blocks)), self.total_stride)
         x = layer(self._width(STEM_FEATURES), 3, stem_stride, name="stem")(x_BxHxWxC, train)
-        for i, ((features, _), stride) in enumerate(zip(BLOCKS, strides, strict=True), start=1):
-            x = layer(None, 3, stride, name=f"block{i:02d}_depthwise")(x, train)
-            x = layer(self._width(features), name=f"block{i:02d}_pointwise")(x, train)
-        return Classifier(self.num_classes, self.dropout, self.dtype, name="classifier")(x, train)
+        for i, ((features, _), stride) in enumerate(zip(blocks, strides, strict=True), start=1):
+            features = self._width(features)
+            if self.separable:
+                x = layer(None, 3, stride, name=f"block{i:02d}_depthwise")(x, train)
+                x = layer(features, name=f"block{i:02d}_pointwise")(x, train)
+            else:
+                x = layer(features, 3, stride, name=f"block{i:02d}_full")(x, train)
+        if self.last_features:
+            x = layer(self.last_features, name="last")(x, train)
+        return Classifier(self.num_classes, self.dropout, dtype=self.dtype, name="classifier")(x, train)
 
     def _width(self, features: int) -> int:
         return max(int(features * self.alpha), 8)

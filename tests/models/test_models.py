@@ -28,7 +28,7 @@ def feature_maps(model, size):
 @pytest.mark.parametrize("name", models.MODELS)
 def test_total_stride_sets_the_side_of_the_last_map(name, total_stride, size, last):
     maps = feature_maps(build(name=name, alpha=0.25, total_stride=total_stride), size)
-    before_pooling = {"mobilenet_v1": "block13_pointwise", "mobilenet_v2": "last"}[name]
+    before_pooling = "block13_pointwise" if name == "mobilenet_v1" else "last"
     assert maps[before_pooling][1:3] == (last, last)
     assert maps["classifier"] == (1, 7)
 
@@ -53,7 +53,7 @@ def test_v2_shrinks_all_but_its_last_convolution(alpha, last):
     assert maps["last"][-1] == last
 
 
-@pytest.mark.parametrize("name", models.MODELS)
+@pytest.mark.parametrize("name", ["mobilenet_v1", "mobilenet_v2", "mobilenet_v3_small"])
 def test_logits_and_statistics_equal_textbook_layers(name, monkeypatch):
     """The same parameters through plain `nn.Conv`: only the arithmetic of the convolutions may differ."""
     model = build(name=name, alpha=0.25, total_stride=8, dropout=0.0)
@@ -105,6 +105,63 @@ def test_batch_norm_has_the_momentum_and_epsilon_it_is_given():
     np.testing.assert_allclose(state["batch_stats"]["bn"]["var"], 0.75 + 0.25 * var, rtol=1e-4)
 
 
+def test_v3_follows_slim_where_other_code_does_not():
+    large = feature_maps(build(name="mobilenet_v3_large", alpha=0.33), 32)
+    assert large["last"][-1] == 320, "alpha times 960, not 6 times the 56 channels before"
+    assert large["block09_expand"][-1] == 56, "184 / 80 times the rounded 24 channels, not 184 * alpha"
+    assert feature_maps(build(name="mobilenet_v3_small", alpha=0.5), 32)["stem"][-1] == 8
+    for alpha, hidden in ((0.5, 1024), (1.25, 1280)):
+        model = build(name="mobilenet_v3_small", alpha=alpha)
+        params = jax.eval_shape(model.init, jax.random.key(0), jnp.zeros((1, 32, 32, 3)))["params"]
+        assert params["classifier"]["hidden"]["kernel"].shape[-1] == hidden
+
+
+def test_minimalistic_has_neither_squeeze_excite_nor_5x5_kernels():
+    for name, is_minimalistic in (("mobilenet_v3_large", False), ("mobilenet_v3_large_minimalistic", True)):
+        params = jax.eval_shape(build(name=name).init, jax.random.key(0), jnp.zeros((1, 32, 32, 3)))["params"]
+        kernels = {block["depthwise_conv"]["kernel"].shape[0] for block in params.values() if "depthwise_conv" in block}
+        assert any("squeeze_excite" in block for block in params) != is_minimalistic
+        assert kernels == ({3} if is_minimalistic else {3, 5})
+
+
+def test_squeeze_excite_scales_channels_by_a_gate_of_their_averages():
+    layer = layers.SqueezeExcite()
+    x = jax.random.normal(jax.random.key(0), (2, 3, 3, 16))
+    variables = layer.init(jax.random.key(1), x)
+    squeeze, excite = (jax.tree.map(np.asarray, variables["params"][name]) for name in ("squeeze", "excite"))
+    hidden = np.maximum(np.asarray(x).mean((1, 2)) @ squeeze["kernel"] + squeeze["bias"][np.newaxis], 0)
+    gate = np.clip(hidden @ excite["kernel"] + excite["bias"][np.newaxis] + 3, 0, 6) / 6
+    np.testing.assert_allclose(layer.apply(variables, x), np.asarray(x) * gate[:, np.newaxis, np.newaxis], rtol=1e-5)
+    assert squeeze["kernel"].shape == (16, 8)
+
+
+def test_v2_ablations_change_what_they_name():
+    blocks = feature_maps(build(name="mobilenet_v2", expansion=1), 32)
+    assert not [name for name in blocks if "expand" in name]
+
+    x = jax.random.normal(jax.random.key(1), (2, 16, 16, 3))
+    fields = {"name": "mobilenet_v2", "alpha": 0.35, "total_stride": 4}
+    variables = jax.jit(build(**fields).init)(jax.random.key(0), x)
+    bn = variables["params"]["block03_project"]["bn"]
+    bn["bias"] = bn["bias"] - 1.0  # below 0, where an activation would cut
+
+    def logits(**options):
+        return np.asarray(jax.jit(build(**fields, **options).apply)(variables, x))
+
+    standard = logits()
+    for option in ({"residual": False}, {"linear_bottleneck": False}):
+        assert np.abs(logits(**option) - standard).max() > 1e-3 * np.abs(standard).max(), option
+
+
+def test_v1_full_convolutions_take_the_places_of_the_separable_blocks():
+    separable, full = feature_maps(build(), 64), feature_maps(build(separable=False), 64)
+    for i in range(1, 14):
+        assert full[f"block{i:02d}_full"] == separable[f"block{i:02d}_pointwise"]
+    assert not [name for name in full if "depthwise" in name]
+    shallow = feature_maps(build(shallow=True), 64)
+    assert shallow["block08_pointwise"] == separable["block13_pointwise"]
+
+
 @pytest.mark.parametrize(("activation", "largest"), [("relu", 50.0), ("relu6", 6.0)])
 def test_the_activation_is_the_one_asked_for(activation, largest):
     layer = layers.ConvBN(1, activation=activation)
@@ -124,3 +181,21 @@ def test_padding_is_tensorflows_same():
     assert float(y[0, 0, 0, 0]) == pytest.approx(1.0, rel=1e-3), (
         "the first output must see the pixel through tap (0, 0)"
     )
+
+
+@pytest.mark.parametrize(
+    ("padding", "side", "expected_side", "first_tap"), [
+        ("same", 4, 2, (0, 0)), ("same", 5, 3, (1, 1)), ("symmetric", 4, 2, (1, 1)), ("symmetric", 5, 3, (1, 1)),
+        ("keras_v1", 4, 2, (0, 0)), ("keras_v1", 5, 2, (0, 0)),
+    ]
+)  # fmt: skip
+def test_padding_rules_of_a_strided_depthwise_convolution(padding, side, expected_side, first_tap):
+    """Which tap of the kernel the first output uses on the first pixel."""
+    model = layers.ConvBN(None, kernel_size=3, stride=2, activation=None, padding=padding)
+    x = jnp.zeros((1, side, side, 1)).at[0, 0, 0, 0].set(1.0)
+    variables = model.init(jax.random.key(0), x, train=False)
+    kernel = jnp.arange(9.0).reshape(3, 3, 1, 1) + 1
+    variables["params"]["depthwise_conv"]["kernel"] = kernel
+    y = model.apply(variables, x, train=False)
+    assert y.shape == (1, expected_side, expected_side, 1)
+    assert float(y[0, 0, 0, 0]) == pytest.approx(float(kernel[*first_tap, 0, 0]), rel=1e-3)
