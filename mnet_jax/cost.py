@@ -1,17 +1,22 @@
-"""Mult-Adds and parameters of any Linen module, layer by layer, from one abstract evaluation.
-
-Counted: the multiply-adds of convolutions (grouped and dilated ones too), transposed convolutions and dense layers, for
-one example, every tap of the kernel at every output position (also the taps that fall on padding, as the papers count).
-Not counted: bias, normalisation, activation, pooling, residual additions. Parameters are the trainable ones.
+"""Mult-Adds, parameters and activations of any Linen module, layer by layer, from one abstract evaluation.
 
     python -m mnet_jax.cost --config configs/width.py:imagenet [--config.field=value ...] [--json]
+
+What is counted, for one example:
+  Mult-Adds: the multiply-adds of convolutions (grouped, dilated and transposed ones too, of any rank) and of matrix
+    products (dense layers, attention, `einsum`, `dot`, `@`), every tap of a kernel at every output position, also the
+    taps that fall on padding, as the papers count. Not counted: bias, normalisation, activation, pooling, elementwise
+    products, residual additions. `arithmetic` says how they are found, and what leads to a warning.
+  Parameters: the trainable ones, scale and bias of normalisation included. Weights: those with two axes or more, the
+    kernels; what the papers print.
+  Activation bytes: the outputs of the layers that have Mult-Adds, in the dtype in which the layer returns them.
 """
 
 import dataclasses
 import json
-import math
 import warnings
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import flax.linen as nn
 import jax
@@ -19,15 +24,26 @@ import jax.numpy as jnp
 from absl import flags
 from flax import traverse_util
 
-from mnet_jax import cli, models, tables
+from mnet_jax import arithmetic, cli, models, tables
 from mnet_jax import config as config_lib
 
-_NOT_MATRICES = (nn.BatchNorm, nn.LayerNorm, nn.GroupNorm, nn.RMSNorm, nn.InstanceNorm, nn.Embed, nn.PReLU)
+_NORMALISATIONS = (nn.BatchNorm, nn.LayerNorm, nn.GroupNorm, nn.RMSNorm, nn.InstanceNorm)
 
 
 @dataclasses.dataclass(frozen=True)
 class Layer:
-    """One module that owns parameters; the shapes leave out the batch axis."""
+    """One call of a module that owns parameters or does arithmetic of its own.
+
+    Attributes:
+      name: path of the module.
+      kind: "conv_KxK", "depthwise_conv_KxK", "conv_transpose_KxK", "dense", "batch_norm", or the module's class;
+        "parameter" where no call shows what a parameter is for.
+      input_shape, output_shape: without the batch axis.
+      mult_adds: of this call.
+      params: trainable parameters; 0 where an earlier call had them.
+      weights: those of them with two axes or more.
+      activation_bytes: of the output; 0 without Mult-Adds.
+    """
 
     name: str
     kind: str
@@ -35,15 +51,46 @@ class Layer:
     output_shape: tuple[int, ...]
     mult_adds: int
     params: int
+    weights: int
+    activation_bytes: int
 
 
 @dataclasses.dataclass(frozen=True)
 class Cost:
-    """Totals for one example, and the layers they come from, in the order of the calls."""
+    """The layers, in the order of the calls, and their totals for one example."""
 
-    mult_adds: int
-    params: int
     layers: tuple[Layer, ...]
+
+    @property
+    def mult_adds(self) -> int:
+        return sum(layer.mult_adds for layer in self.layers)
+
+    @property
+    def params(self) -> int:
+        return sum(layer.params for layer in self.layers)
+
+    @property
+    def weights(self) -> int:
+        return sum(layer.weights for layer in self.layers)
+
+    @property
+    def activation_bytes(self) -> int:
+        return sum(layer.activation_bytes for layer in self.layers)
+
+    def largest_activation(self) -> Layer:
+        return max(self.layers, key=lambda layer: layer.activation_bytes)
+
+    def by_kind(self) -> dict[str, "Cost"]:
+        """The layers of each kind, in the order of their first call."""
+        kinds = dict.fromkeys(layer.kind for layer in self.layers)
+        return {kind: Cost(tuple(layer for layer in self.layers if layer.kind == kind)) for kind in kinds}
+
+
+@dataclasses.dataclass
+class _Call:
+    module: nn.Module
+    input_shape: tuple[int, ...]
+    output: Any = None
 
 
 def count(module: nn.Module, input_shape: Sequence[int], **call_arguments) -> Cost:
@@ -58,90 +105,162 @@ def count(module: nn.Module, input_shape: Sequence[int], **call_arguments) -> Co
       The cost. A layer that is called again adds Mult-Adds, not parameters.
 
     Warns:
-      UserWarning: a module owns a matrix whose arithmetic is not counted; the warning names it.
+      UserWarning: a module does arithmetic that cannot be counted; the warning names it and says why.
     """
-    layers: list[Layer] = []
-    seen: set[tuple[str, ...]] = set()
+    calls: list[_Call] = []
+    open_calls: list[nn.Module] = []
 
     def record(call, args, kwargs, context):
-        output = call(*args, **kwargs)
-        layer = context.module
-        owned = _owned_params(layer) if context.method_name == "__call__" else {}
-        if owned and args and hasattr(output, "shape"):
-            layers.append(_layer(layer, owned, args[0], output, first_call=layer.path not in seen))
-            seen.add(layer.path)
+        own_method = bool(open_calls) and open_calls[-1].path == context.module.path
+        if own_method or context.method_name == "setup":
+            return call(*args, **kwargs)
+        calls.append(_Call(context.module, _shape_of(args)))
+        open_calls.append(context.module)
+        entry = calls[-1]
+        with jax.named_scope(arithmetic.scope_name(len(calls) - 1)):
+            try:
+                entry.output = _first_array(output := call(*args, **kwargs))
+            finally:
+                open_calls.pop()
         return output
 
+    def apply(variables, x):
+        with nn.intercept_methods(record):
+            return module.apply(variables, x, **call_arguments)
+
     x = jax.ShapeDtypeStruct((1, *input_shape), jnp.float32)
-    key = jax.eval_shape(lambda: jax.random.key(0))
-    with nn.intercept_methods(record):
-        variables = jax.eval_shape(lambda key, x: module.init(key, x, **call_arguments), key, x)
-    _warn_of_unseen(variables.get("params", {}), seen)
-    params = sum(math.prod(leaf.shape) for leaf in jax.tree.leaves(variables.get("params", {})))
-    return Cost(sum(layer.mult_adds for layer in layers), params, tuple(layers))
+    variables = jax.eval_shape(lambda x: module.init(jax.random.key(0), x, **call_arguments), x)
+    program = jax.make_jaxpr(apply)(variables, x)
+    found = arithmetic.tally(program, [True] * len(jax.tree.leaves(variables)) + [False])
+    _warn(found, calls)
+    return Cost(tuple(_layers(calls, found, variables.get("params", {}))))
 
 
 def of_config(config) -> Cost:
-    """The cost of one image through the network that a config describes."""
+    """The cost of the network and input size that a resolved config describes."""
     return count(models.build(config.model), (config.input_size, config.input_size, config.data.channels))
 
 
-def _owned_params(module: nn.Module) -> dict:
-    params = module.variables.get("params", {})
+def _layers(calls: list[_Call], found: arithmetic.Tally, params):
+    seen: set[tuple[str, ...]] = set()
+    for number, call in enumerate(calls):
+        path = call.module.path
+        owned = {} if path in seen else _owned(params, path)
+        mult_adds = found.mult_adds[number]
+        if number in found.times and (owned or mult_adds):
+            seen.add(path)
+            output, times = call.output, found.times[number]
+            yield Layer(
+                name="/".join(path),
+                kind=_kind(call, _owned(params, path)),
+                input_shape=call.input_shape,
+                output_shape=tuple(output.shape[1:]) if output is not None else (),
+                mult_adds=mult_adds,
+                params=sum(value.size for value in owned.values()),
+                weights=sum(value.size for value in owned.values() if value.ndim > 1),
+                activation_bytes=times * output.size * output.dtype.itemsize if mult_adds and output is not None else 0,
+            )
+    for path, value in traverse_util.flatten_dict(params).items():
+        if path[:-1] not in seen:
+            weights = value.size if value.ndim > 1 else 0
+            yield Layer("/".join(path), "parameter", (), (), 0, value.size, weights, 0)
+
+
+def _owned(params, path: tuple[str, ...]) -> dict[str, Any]:
+    """The parameters that the module at `path` itself declared."""
+    for name in path:
+        params = params.get(name, {})
     return {name: value for name, value in params.items() if not isinstance(value, Mapping)}
 
 
-def _layer(module, owned, x, output, first_call) -> Layer:
-    kind, mult_adds = _kind_and_mult_adds(module, owned, x, output)
-    params = sum(math.prod(value.shape) for value in owned.values())
-    return Layer("/".join(module.path), kind, x.shape[1:], output.shape[1:], mult_adds, params if first_call else 0)
-
-
-def _kind_and_mult_adds(module, owned, x, output) -> tuple[str, int]:
-    """Every kernel element is used once for each position: of the input if transposed, else of the output."""
-    kernel = owned.get("kernel")
+def _kind(call: _Call, owned: Mapping[str, Any]) -> str:
+    module = call.module
     match module:
-        case nn.Conv():
-            depthwise = module.feature_group_count > 1 and kernel.shape[-2] == 1
-            return "depthwise_conv" if depthwise else "conv", output.size // kernel.shape[-1] * kernel.size
-        case nn.ConvTranspose():
-            return "conv_transpose", x.size // kernel.shape[-1 if module.transpose_kernel else -2] * kernel.size
-        case nn.Dense():
-            return "dense", output.size // kernel.shape[-1] * kernel.size
-        case nn.DenseGeneral() if not module.batch_dims:
-            features = math.prod(module.features) if isinstance(module.features, Sequence) else module.features
-            return "dense", output.size // features * kernel.size
+        case nn.Conv() | nn.ConvLocal() | nn.ConvTranspose():
+            size = module.kernel_size
+            kernel = "x".join(map(str, (size,) if isinstance(size, int) else size))
+            if isinstance(module, nn.ConvTranspose):
+                return f"conv_transpose_{kernel}"
+            depthwise = module.feature_group_count > 1 and owned["kernel"].shape[-2] == 1
+            return f"{'depthwise_' if depthwise else ''}conv_{kernel}"
+        case nn.Dense() | nn.DenseGeneral() | nn.Einsum():
+            return "dense"
         case nn.BatchNorm():
-            return "batch_norm", 0
-    if not isinstance(module, _NOT_MATRICES) and any(value.ndim > 1 for value in owned.values()):
-        _warn(f"{'/'.join(module.path)} ({type(module).__name__})")
-    return type(module).__name__, 0
+            return "batch_norm"
+    return type(module).__name__
 
 
-def _warn_of_unseen(params, seen) -> None:
-    for path, value in traverse_util.flatten_dict(params).items():
-        if path[:-1] not in seen and value.ndim > 1:
-            _warn("/".join(path))
+def _warn(found: arithmetic.Tally, calls: list[_Call]) -> None:
+    for number, reasons in found.unseen.items():
+        module = calls[number].module
+        if not isinstance(module, _NORMALISATIONS):
+            name = " ".join(filter(None, ("/".join(module.path), f"({type(module).__name__})")))
+            warnings.warn(f"the Mult-Adds of {name} are not all counted: {'; '.join(reasons)}", stacklevel=3)
 
 
-def _warn(name: str) -> None:
-    warnings.warn(f"the Mult-Adds of {name} are not counted: it is no convolution or dense layer", stacklevel=3)
+def _first_array(tree):
+    return next((leaf for leaf in jax.tree.leaves(tree) if hasattr(leaf, "shape")), None)
+
+
+def _shape_of(args) -> tuple[int, ...]:
+    first = _first_array(args)
+    return () if first is None else tuple(first.shape[1:])
 
 
 def as_table(cost: Cost) -> str:
-    """One line per layer, then the totals."""
+    """One line per layer; then one per kind, with its share; then the activations."""
+    header = ("layer", "kind", "input", "output", "Mult-Adds", "params")
     rows = []
     for layer in cost.layers:
         shapes = ("x".join(map(str, shape)) for shape in (layer.input_shape, layer.output_shape))
         rows.append((layer.name, layer.kind, *shapes, f"{layer.mult_adds:,}", f"{layer.params:,}"))
-    rows.append(("total", "", "", "", f"{cost.mult_adds:,}", f"{cost.params:,}"))
-    header = ("layer", "kind", "input", "output", "Mult-Adds", "params")
-    return tables.aligned(header, rows, numeric=(False, False, False, False, True, True))
+    layers = tables.aligned(header, rows, numeric=(False, False, False, False, True, True))
+    header = ("kind", "Mult-Adds", "share", "params", "weights", "share")
+    rows = [
+        (
+            kind,
+            f"{part.mult_adds:,}",
+            _percent(part.mult_adds, cost.mult_adds),
+            f"{part.params:,}",
+            f"{part.weights:,}",
+            _percent(part.weights, cost.weights),
+        )
+        for kind, part in [*cost.by_kind().items(), ("total", cost)]
+    ]
+    kinds = tables.aligned(header, rows, numeric=(False, True, True, True, True, True))
+    largest = cost.largest_activation()
+    activations = (
+        f"activations of one example: {cost.activation_bytes:,} bytes in all; "
+        f"the largest is {largest.activation_bytes:,} bytes ({largest.name})"
+    )
+    return "\n\n".join((layers, kinds, activations))
+
+
+def as_json(cost: Cost) -> str:
+    """The totals, the subtotals by kind, and the layers."""
+    columns = ("name", "kind", "input_shape", "output_shape", "mult_adds", "params")
+    return json.dumps(
+        _totals(cost)
+        | {
+            "activation_bytes": cost.activation_bytes,
+            "largest_activation_bytes": cost.largest_activation().activation_bytes,
+            "kinds": {kind: _totals(part) for kind, part in cost.by_kind().items()},
+            "layers": [{column: getattr(layer, column) for column in columns} for layer in cost.layers],
+        }
+    )
+
+
+def _totals(cost: Cost) -> dict[str, int]:
+    return {"mult_adds": cost.mult_adds, "params": cost.params, "weights": cost.weights}
+
+
+def _percent(part: int, whole: int) -> str:
+    return f"{100 * part / whole:.2f}%" if whole else "-"
 
 
 def main(config) -> int:
     cost = of_config(config_lib.resolve(config))
-    print(json.dumps(dataclasses.asdict(cost)) if flags.FLAGS.json else as_table(cost))
+    print(as_json(cost) if flags.FLAGS.json else as_table(cost))
     return 0
 
 
