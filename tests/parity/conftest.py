@@ -1,0 +1,84 @@
+"""Our networks against the real libraries: the same weights must give the same logits.
+
+These tests need the extra `parity`; `.ci/run` makes an environment of its own for them.
+"""
+
+import contextlib
+import importlib.util
+import os
+import pathlib
+import warnings
+
+import jax
+import numpy as np
+import pytest
+
+from mnet_jax import models, pretrained
+
+os.environ["KERAS_BACKEND"] = "torch"  # another implementation of the convolutions than ours, and nothing to compile
+
+
+def _make_torchvision_importable():
+    """PyPI's torchvision is built for CUDA: beside a CPU build of PyTorch its operators are missing, its networks not.
+
+    Importing it fails for want of two operators, which no network here uses.
+    """
+    if importlib.util.find_spec("torch") and (torchvision := importlib.util.find_spec("torchvision")):
+        import torch
+
+        with contextlib.suppress(OSError):
+            torch.ops.load_library(str(pathlib.Path(torchvision.origin).with_name("_C.so")))
+        for operator in ("nms", "qnms"):
+            if not hasattr(torch.ops.torchvision, operator):
+                torch.library.define(f"torchvision::{operator}", "(Tensor boxes, Tensor scores, float iou) -> Tensor")
+
+
+_make_torchvision_importable()
+
+TOLERANCE = 1e-4  # of the largest logit, float32
+
+RNG = np.random.default_rng(0)
+
+
+def our_logits(path, images, **fields):
+    """Logits of a weight file under its own recipe; `images` (batch, side, side, 3) are what the library is given."""
+    name = fields.pop("name")
+    recipe = pretrained.recipe(str(path), name)
+    options = {key.partition(".")[2]: value for key, value in recipe.items() if key.startswith("model.")}
+    model = models.MODELS[name](**fields | options)
+    variables = pretrained.load(str(path), model, pretrained.abstract_variables(model, images.shape[-1]))
+    return model, variables, np.asarray(jax.jit(model.apply)(variables, images))
+
+
+def assert_parity(ours, theirs):
+    """At most TOLERANCE apart, on logits that differ among images and classes."""
+    assert ours.shape == theirs.shape
+    scale = np.abs(theirs).max()
+    assert theirs.std(axis=0).max() > 1e-3 * scale, "the images must make a difference"
+    assert np.abs(ours - theirs).max() <= TOLERANCE * scale
+
+
+def images(side):
+    return RNG.uniform(-1, 1, (2, side, side, 3)).astype(np.float32)
+
+
+def kernel(shape, fan_in):
+    """Kernels that keep the size of what passes through (He et al., 2015), so that the images reach the logits."""
+    return RNG.normal(0, (2 / fan_in) ** 0.5, shape)
+
+
+def statistics(name, shape):
+    """Random values for a tensor of batch normalisation, by its name in either library."""
+    if name in ("gamma", "weight"):
+        return RNG.uniform(0.5, 1.5, shape)
+    if name in ("beta", "bias", "moving_mean", "running_mean"):
+        return RNG.normal(0, 0.1, shape)
+    return RNG.uniform(0.5, 1.5, shape)
+
+
+@pytest.fixture(autouse=True)
+def other_libraries_warn():
+    """Their own deprecations are none of our errors."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield
