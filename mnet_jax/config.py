@@ -11,10 +11,10 @@ from typing import Any
 
 from ml_collections import ConfigDict
 
-from mnet_jax.data import sources
+from mnet_jax import models, pretrained
+from mnet_jax.data import decode, sources
 from mnet_jax.errors import UserError
-from mnet_jax.models import MODELS
-from mnet_jax.models.layers import ACTIVATIONS
+from mnet_jax.models.layers import ACTIVATIONS, PADDINGS
 from mnet_jax.optim import OPTIMIZERS, SCHEDULES
 
 # What cannot change a trial's result, and so is no part of its identity.
@@ -29,11 +29,20 @@ _NEUTRAL = (
     "train.checkpoint_every_epochs",
 )
 
+_IMAGES = {  # how images are prepared where no imported weights ask for something else
+    "data.mean": (0.5,),
+    "data.std": (0.5,),
+    "data.eval_crop": "central",
+    "data.eval_crop_fraction": 0.875,
+    "data.eval_filter": "bilinear",
+}
+
 _Rule = tuple[Callable[[Any], bool], str]
 
 _POSITIVE: _Rule = (lambda v: 0 < v < math.inf, "must be positive and finite")
 _NOT_NEGATIVE: _Rule = (lambda v: 0 <= v < math.inf, "must be 0 or more")
 _FRACTION: _Rule = (lambda v: 0 <= v < 1, "must be in [0, 1)")
+_SHARE: _Rule = (lambda v: 0 < v <= 1, "must be in (0, 1]")
 _POWER_OF_2: _Rule = (lambda v: v in (1, 2, 4, 8, 16, 32), "must be one of 1, 2, 4, 8, 16, 32")
 
 _RULES: dict[str, _Rule] = {
@@ -42,10 +51,15 @@ _RULES: dict[str, _Rule] = {
     "model.alpha": _POSITIVE,
     "model.num_classes": _POSITIVE,
     "model.total_stride": _POWER_OF_2,
+    "model.last_features": _NOT_NEGATIVE,
+    "model.expansion": _POSITIVE,
+    "model.depth_multiplier": _POSITIVE,
     "model.dropout": _FRACTION,
     "model.bn_momentum": _FRACTION,
     "model.bn_epsilon": _POSITIVE,
+    "data.channels": (lambda v: v in (1, 3), "must be 1 or 3"),
     "data.crop_padding": _NOT_NEGATIVE,
+    "data.eval_crop_fraction": _SHARE,
     "data.read_threads": _POSITIVE,
     "optim.learning_rate": _POSITIVE,
     "optim.warmup_epochs": _NOT_NEGATIVE,
@@ -57,7 +71,7 @@ _RULES: dict[str, _Rule] = {
     "optim.weight_decay": _NOT_NEGATIVE,
     "optim.grad_clip_norm": _NOT_NEGATIVE,
     "train.batch_size": _POSITIVE,
-    "train.epochs": _POSITIVE,
+    "train.epochs": _NOT_NEGATIVE,
     "train.label_smoothing": _FRACTION,
     "train.ema_decay": _FRACTION,
     "train.log_every_steps": _POSITIVE,
@@ -66,11 +80,14 @@ _RULES: dict[str, _Rule] = {
 }
 
 _CHOICES: dict[str, tuple[str, ...]] = {
-    "model.name": tuple(MODELS),
+    "model.name": tuple(models.MODELS),
+    "model.padding": PADDINGS,
     "model.activation": tuple(ACTIVATIONS),
     "model.dtype": ("float32", "bfloat16"),
     "data.name": tuple(sources.SOURCES),
     "data.crop": ("none", "shift", "inception"),
+    "data.eval_crop": tuple(decode.EVAL_CROPS),
+    "data.eval_filter": tuple(decode.FILTERS),
     "optim.name": tuple(OPTIMIZERS),
     "optim.schedule": tuple(SCHEDULES),
     "launch.launcher": ("local",),
@@ -78,19 +95,21 @@ _CHOICES: dict[str, tuple[str, ...]] = {
 
 
 def resolve(config: ConfigDict, overrides: Mapping[str, Any] | None = None) -> ConfigDict:
-    """A locked copy with the overrides (dotted keys) applied, the model's defaults filled in, every value checked.
+    """A locked copy with the overrides (dotted keys) applied, fields at None filled in, every value checked.
+
+    What is None takes what the weights in `config.train.init_from` need, else the default of the model.
 
     Raises:
-      UserError: an override names no field or has the wrong type, or a value is out of its range.
+      UserError: an override names no field or has the wrong type, a value is out of its range, the model does not have
+        an option, or the weights cannot be read.
     """
     config = copy.deepcopy(config).unlock()
     for key, value in (overrides or {}).items():
         set_field(config, key, value)
     config = config.copy_and_resolve_references()
     _check_choices(config)
-    for field in ("dropout", "bn_momentum"):
-        if config.model[field] is None:
-            config.model[field] = getattr(MODELS[config.model.name], field)
+    _fill_in(config)
+    _check_choices(config)
     _check_ranges(config)
     return config.lock()
 
@@ -175,12 +194,12 @@ def steps(config: ConfigDict, num_train: int) -> Steps:
 
     Each duration is at least one step, but the warm-up may be 0 and is never more than half of a short training.
     """
-    per_epoch = num_train / config.train.batch_size
+    per_epoch = max(num_train, 1) / config.train.batch_size
 
     def rounded(epochs: float, least: int = 1) -> int:
         return max(least, round(epochs * per_epoch))
 
-    total = rounded(config.train.epochs)
+    total = rounded(config.train.epochs) if config.train.epochs else 0
     return Steps(
         per_epoch=per_epoch,
         total=total,
@@ -191,15 +210,47 @@ def steps(config: ConfigDict, num_train: int) -> Steps:
     )
 
 
+def splits(config: ConfigDict) -> tuple[str, ...]:
+    """The fields of `config.data` that name the splits which a trial reads; without training, the test split alone."""
+    return sources.SPLIT_FIELDS if config.train.epochs else ("test_split",)
+
+
+def _fill_in(config: ConfigDict) -> None:
+    """Gives the fields at None their values.
+
+    Raises:
+      UserError: a field is set that the model does not have, or the weights cannot be read.
+    """
+    name, path = config.model.name, config.train.init_from
+    own = models.defaults(name)
+    for field, value in config.model.items():
+        if value is not None and field not in (*own, "name", "num_classes"):
+            raise UserError(f"config.model.{field}={value!r}: {name} has no such option (it has {', '.join(own)})")
+    values = _IMAGES | {f"model.{field}": value for field, value in own.items()}
+    if path is not None:
+        values |= pretrained.recipe(path, name)
+    for key, value in values.items():
+        node, field = key.split(".")
+        if config[node][field] is None and value is not None:
+            config[node][field] = value
+
+
 def _check_choices(config: ConfigDict) -> None:
     flat = flatten(config)
     for key, known in _CHOICES.items():
-        if flat[key] not in known:
+        if flat[key] is not None and flat[key] not in known:
             raise UserError(f"config.{key}={flat[key]!r}{nearest(flat[key], known)} (known: {', '.join(known)})")
 
 
 def _check_ranges(config: ConfigDict) -> None:
     flat = flatten(config)
     for key, (is_valid, text) in _RULES.items():
-        if not is_valid(flat[key]):
+        if flat[key] is not None and not is_valid(flat[key]):
             raise UserError(f"config.{key}={flat[key]!r}: {text}")
+    for key in ("data.mean", "data.std"):
+        if len(flat[key]) not in (1, flat["data.channels"]):
+            raise UserError(
+                f"config.{key}={flat[key]!r}: must have 1 or config.data.channels={flat['data.channels']} values"
+            )
+    if config.train.epochs == 0 and config.train.init_from is None:
+        raise UserError("config.train.epochs=0.0: must be positive where config.train.init_from names no weights")

@@ -1,7 +1,7 @@
 """The base config of every data set: what `--config FILE:NAME` starts from.
 
-Every field that a config file or a command line may set is here. Fields left at None take the model's or the data
-set's own default.
+Every field that a config file or a command line may set is here. Fields left at None take the default of the model, or
+of the imported weights where `config.train.init_from` names some.
 """
 
 import difflib
@@ -55,18 +55,31 @@ def _base(**data) -> ConfigDict:
                 "alpha": 1.0,
                 "num_classes": 10,
                 "total_stride": 8,
-                "activation": "relu6",
+                "padding": config_dict.placeholder(str),
                 "dropout": config_dict.placeholder(float),
                 "bn_momentum": config_dict.placeholder(float),
-                "bn_epsilon": 1e-3,
+                "bn_epsilon": config_dict.placeholder(float),
                 "dtype": "float32",
+                # what only some models have
+                "activation": config_dict.placeholder(str),
+                "separable": config_dict.placeholder(bool),
+                "shallow": config_dict.placeholder(bool),
+                "last_features": config_dict.placeholder(int),
+                "residual": config_dict.placeholder(bool),
+                "linear_bottleneck": config_dict.placeholder(bool),
+                "expansion": config_dict.placeholder(int),
+                "depth_multiplier": config_dict.placeholder(float),
+                "scale_ends": config_dict.placeholder(bool),
             },
             "data": {
                 "crop": "shift",
                 "crop_padding": 2,
                 "flip": False,
-                "mean": (0.5,),
-                "std": (0.5,),
+                "mean": config_dict.placeholder(tuple),
+                "std": config_dict.placeholder(tuple),
+                "eval_crop": config_dict.placeholder(str),
+                "eval_crop_fraction": config_dict.placeholder(float),
+                "eval_filter": config_dict.placeholder(str),
                 "train_split": "train",
                 "validation_split": "validation",
                 "test_split": "test",
@@ -92,6 +105,7 @@ def _base(**data) -> ConfigDict:
             "train": {
                 "batch_size": 64,
                 "epochs": 8.0,
+                "init_from": config_dict.placeholder(str),
                 "label_smoothing": 0.0,
                 "ema_decay": 0.0,
                 "log_every_steps": 10,

@@ -10,6 +10,7 @@ import collections
 import importlib.resources
 import itertools
 import json
+import math
 import statistics
 import sys
 from collections.abc import Iterable, Sequence
@@ -30,6 +31,8 @@ _MARKERS = "osD^vP*X"
 _DASHES = ("-", "--", ":", "-.")
 
 _TABLE = ("trial", "mult_adds", "params", "top1", "top5", "loss", "images_per_second", "wall_seconds", "status")
+
+_SETTINGS = ("options", "learning_rate", "weight_decay")  # trials that differ in these are no replicates
 
 _AXES = {
     "mult_adds": ("accuracy_vs_mult_adds.png", "Mult-Adds per image"),
@@ -81,26 +84,31 @@ def _title(rows: list[Row]) -> str:
     """What was trained, where that is one thing: models, data set, size of the test split, epochs."""
     models = " and ".join(dict.fromkeys(row["model"] for row in rows))
     epochs = " or ".join(dict.fromkeys(f"{row['epochs']:g}" for row in rows))
-    return f"{models} on {rows[0]['dataset']} ({rows[0]['test_images']:,} test images), {epochs} epochs"
+    training = "imported weights" if epochs == "0" else f"{epochs} epochs"
+    return f"{models} on {rows[0]['dataset']} ({rows[0]['test_images']:,} test images), {training}"
 
 
 def _published(rows: list[Row]) -> list[Row]:
     """The papers' accuracies for the models of an ImageNet table; nothing for other data sets."""
-    if any(row["dataset"] != "imagenet" for row in rows):
+    if not all(row["dataset"].startswith("imagenet") for row in rows):
         return []
+    models = {row["model"] for row in rows}
     table = json.loads(PUBLISHED.read_text())
-    models = dict.fromkeys(row["model"] for row in rows)
-    return [row | {"model": model} for model in models for row in table.get(model, [])]
+    return [row for row in table if row.get("model") in models and row["table"].startswith("TF-slim")]
 
 
 def _panel(axes, rows: list[Row], field: str, label: str, styles: "_Styles", title: str) -> None:
     points = _mean_over_seeds(rows, field)
-    for _, along_sizes in _grouped(points, "model", "alpha"):
+    middle = math.sqrt(min(point["x"] for point in points) * max(point["x"] for point in points))
+    for _, along_sizes in _grouped(points, "model", "alpha", *_SETTINGS):
         if len(along_sizes) > 1 and field == "mult_adds":
             axes.plot(*_xy(along_sizes), color="0.8", linewidth=1, zorder=1)
-    for (model, size), along_alphas in _grouped(points, "model", "input_size"):
+    for (model, size, options, _, _), along_alphas in _grouped(points, "model", "input_size", *_SETTINGS):
         color, dash = styles.color[size], styles.dash[model]
         axes.plot(*_xy(along_alphas), dash, color=color, linewidth=1.6, zorder=2)
+        alone = len(along_alphas) == 1 and len(styles.dash) > 1  # no line whose dash says the model
+        if label_text := ", ".join(filter(None, (model if alone else None, options))):
+            _annotate(axes, label_text, max(along_alphas, key=lambda point: point["x"]), middle)
         for point in along_alphas:
             marker = styles.marker[point["alpha"]]
             error = 100 * point["std"] if point["std"] else None
@@ -112,6 +120,13 @@ def _panel(axes, rows: list[Row], field: str, label: str, styles: "_Styles", tit
     axes.set(xlabel=f"{label} (log scale)", ylabel="top-1 accuracy (%)", title=title)
     axes.grid(True, which="major", color="0.92", zorder=0)
     axes.legend(handles=styles.handles(rows), frameon=False, loc="best", fontsize=9)
+
+
+def _annotate(axes, text: str, point: dict, middle: float) -> None:
+    """Below a point, towards the middle of the axis."""
+    is_right = point["x"] > middle
+    place = {"xytext": (-6 if is_right else 6, -9), "ha": "right" if is_right else "left"}
+    axes.annotate(text, (point["x"], 100 * point["mean"]), textcoords="offset points", fontsize=7, **place)
 
 
 class _Styles:
@@ -148,13 +163,11 @@ class _Styles:
 
 def _mean_over_seeds(rows: list[Row], field: str) -> list[dict]:
     points = []
-    for (model, alpha, size), same in _grouped(rows, "model", "alpha", "input_size"):
+    for key, same in _grouped(rows, "model", "alpha", "input_size", *_SETTINGS):
         top1 = [row["top1"] for row in same]
         points.append(
             {
-                "model": model,
-                "alpha": alpha,
-                "input_size": size,
+                **dict(zip(("model", "alpha", "input_size", *_SETTINGS), key, strict=True)),
                 "x": same[0][field],
                 "mean": statistics.mean(top1),
                 "std": statistics.stdev(top1) if len(top1) > 1 else 0.0,
@@ -166,7 +179,7 @@ def _mean_over_seeds(rows: list[Row], field: str) -> list[dict]:
 def _grouped(rows: Iterable[dict], *keys: str):
     groups = collections.defaultdict(list)
     for row in rows:
-        groups[tuple(row[key] for key in keys)].append(row)
+        groups[tuple(row.get(key) for key in keys)].append(row)
     return groups.items()
 
 

@@ -2,6 +2,7 @@
 
 import csv
 import io
+import re
 from typing import Any
 
 from mnet_jax.workdir import DONE, Workdir, write_text
@@ -27,8 +28,11 @@ COLUMNS = (
     "learning_rate",
     "weight_decay",
     "test_images",
+    "options",
     "error",
 )
+
+_SHOWN = ("name", "alpha", "input_size", "image_size", "seed", "epochs", "init_from", "learning_rate", "weight_decay")
 
 _INTEGERS = ("input_size", "seed", "mult_adds", "params", "steps", "test_images")
 _FLOATS = (
@@ -74,6 +78,12 @@ def _parse(key: str, value: str) -> Any:
     return float(value) if key in _FLOATS else value
 
 
+def _options(name: str) -> str | None:
+    """What a trial's name says that no other column does, such as "separable=False"."""
+    parts = re.split(r",(?=[\w.]+=)", name.rpartition("-")[0])
+    return ",".join(part for part in parts if "=" in part and part.partition("=")[0] not in _SHOWN) or None
+
+
 def _row(workdir: Workdir, name: str, counted: dict[str, int]) -> Row:
     folder = workdir.trial(name)
     config = folder.config()
@@ -87,6 +97,7 @@ def _row(workdir: Workdir, name: str, counted: dict[str, int]) -> Row:
         "dataset": config["data"]["name"],
         "learning_rate": config["optim"]["learning_rate"],
         "weight_decay": config["optim"]["weight_decay"],
+        "options": _options(name),
         "error": folder.error(),
     }
     reached = folder.result() if described["status"] == DONE else {}

@@ -16,6 +16,13 @@ from mnet_jax.errors import UserError
         ("model.name", "mobilenet_v4", r"did you mean mobilenet_v\d\?"),
         ("model.total_stride", 3, "must be one of 1, 2, 4, 8, 16, 32"),
         ("model.dropout", 1.0, r"must be in \[0, 1\)"),
+        ("model.residual", False, r"mobilenet_v1 has no such option \(it has alpha, .*separable, shallow"),
+        ("model.padding", "sym", r"known: same, symmetric, keras_v1"),
+        ("data.channels", 4, "must be 1 or 3"),
+        ("data.mean", (0.1, 0.2, 0.3), r"must have 1 or config\.data\.channels=1 values"),
+        ("data.eval_crop_fraction", 1.5, r"must be in \(0, 1\]"),
+        ("train.epochs", 0.0, r"must be positive where config\.train\.init_from names no weights"),
+        ("train.init_from", "absent.h5", r"weights absent\.h5: No such file"),
         ("input_size", 0, "must be positive"),
         ("input_size", 16.5, "must be of type int"),
         ("input_size", True, "must be of type int"),
@@ -35,6 +42,8 @@ def test_resolving_fills_in_the_models_own_defaults_and_leaves_the_base_alone(ti
     v2 = config_lib.resolve(tiny, {"model.name": "mobilenet_v2", "model.alpha": 1})
     assert (v1.model.dropout, v1.model.bn_momentum) == (0.001, 0.9997)
     assert (v2.model.dropout, v2.model.bn_momentum) == (0.2, 0.997)
+    assert (v1.model.shallow, v1.model.residual, v2.model.residual) == (False, None, True)
+    assert (v1.data.mean, v1.model.padding, v1.model.bn_epsilon) == ((0.5,), "same", 1e-3)
     assert isinstance(v2.model.alpha, float)
     assert v1.is_locked
     assert tiny.model.dropout is None
@@ -69,6 +78,7 @@ def test_every_other_field_is_part_of_the_hash(tiny):
         for name in path:
             node = node[name]
         value = other[type(node[leaf])] if node[leaf] is not None else "something"
+        value = not node[leaf] if isinstance(node[leaf], bool) else value
         with node.ignore_type():
             node[leaf] = value
         known.add(config_lib.trial_hash(changed))

@@ -10,15 +10,20 @@ import runpy
 import pytest
 
 from mnet_jax import config as config_lib
-from mnet_jax import presets, sweep
+from mnet_jax import models, presets, sweep
 
 ROOT = pathlib.Path(__file__).parent.parent
 GOLDEN = pathlib.Path(__file__).parent / "golden"
-CASES = [(path.stem, preset) for path in sorted((ROOT / "configs").glob("*.py")) for preset in presets.PRESETS]
+STEMS = sorted(path.stem for path in (ROOT / "configs").glob("*.py"))
+CASES = [(s, preset) for s in STEMS for preset in presets.PRESETS if s != "published_v1" or preset == "imagenet"]
+
+
+def run_path(stem):
+    return runpy.run_path(str(ROOT / "configs" / f"{stem}.py"))
 
 
 def get_config(stem, preset):
-    return runpy.run_path(str(ROOT / "configs" / f"{stem}.py"))["get_config"](preset)
+    return run_path(stem)["get_config"](preset)
 
 
 def as_text(config):
@@ -31,12 +36,19 @@ def test_config_equals_its_golden_text(stem, preset):
     assert as_text(get_config(stem, preset)) == golden, "run `python -m tests.test_configs` if you meant this"
 
 
-@pytest.mark.parametrize(("stem", "preset"), CASES)
-@pytest.mark.parametrize("model", ["mobilenet_v1", "mobilenet_v2"])
-def test_every_config_expands_for_both_models(stem, preset, model):
-    config = get_config(stem, preset)
-    config.model.name = model
-    assert len(sweep.expand(config)) == {"width": 4, "resolution": 4, "grid": 16}[stem]
+@pytest.mark.parametrize(("stem", "preset"), [case for case in CASES if case[0] in ("width", "resolution", "grid")])
+def test_every_grid_expands_for_every_model(stem, preset):
+    for model in models.MODELS:
+        config = get_config(stem, preset)
+        config.model.name = model
+        assert len(sweep.expand(config)) == {"width": 4, "resolution": 4, "grid": 16}[stem]
+
+
+@pytest.mark.parametrize("preset", presets.PRESETS)
+def test_the_ablation_has_four_networks_of_each_paper(preset):
+    trials = sweep.expand(config := get_config("ablation", preset), run_path("ablation")["sweep"](config))
+    assert [trial.model.name for trial in trials.values()] == ["mobilenet_v1"] * 4 + ["mobilenet_v2"] * 4
+    assert sum(trial.model.residual is False for trial in trials.values()) == 1
 
 
 def test_no_golden_text_is_left_over():
@@ -51,5 +63,7 @@ def test_every_config_opens_with_its_claim():
 
 
 if __name__ == "__main__":
+    for leftover in GOLDEN.glob("*.txt"):
+        leftover.unlink()
     for stem, preset in CASES:
         (GOLDEN / f"{stem}-{preset}.txt").write_text(as_text(get_config(stem, preset)))

@@ -96,3 +96,17 @@ def test_a_folder_without_a_table_is_refused(tmp_path, command):
     done = command("mnet_jax.report", "--workdir", tmp_path)
     assert done.returncode == 2
     assert "results.csv does not exist" in done.stderr
+
+
+def test_trials_that_differ_in_their_options_are_no_replicates(tmp_path, figures):
+    rows = [rows_of()[0] | {"options": None, "top1": 0.9}, rows_of()[0] | {"options": "residual=False", "top1": 0.8}]
+    report.draw(write(tmp_path, rows))
+    (axes,) = figures[0].axes
+    assert sorted(round(y) for line in axes.lines for y in line.get_ydata()) == [80, 80, 90, 90]
+    assert [text.get_text() for text in axes.texts] == ["residual=False"]
+
+
+def test_the_options_of_a_trial_are_what_no_other_column_says():
+    name = "name=mobilenet_v1,alpha=0.5,mean=(0.1, 0.2),separable=False,init_from=w.h5-0123abcd"
+    assert results._options(name) == "mean=(0.1, 0.2),separable=False"
+    assert results._options("alpha=0.5-0123abcd") is None

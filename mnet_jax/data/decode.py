@@ -2,13 +2,12 @@
 
 import io
 import math
+from collections.abc import Callable
 
 import numpy as np
 from PIL import Image
 
 _MODES = {1: "L", 3: "RGB"}
-
-CENTRAL_FRACTION = 0.875  # of each side: TF-slim's Inception preprocessing for evaluation
 
 _ASPECT_RATIO = (3 / 4, 4 / 3)
 _AREA = (0.1, 1.0)  # slim asks for [0.05, 1], and that a tenth of the image is covered
@@ -30,11 +29,56 @@ def inception_crop(encoded: bytes, channels: int, size: int, rng: np.random.Gene
     return _crop(image, _sample_box(*image.size, rng), size)
 
 
-def central_crop(encoded: bytes, channels: int, size: int) -> np.ndarray:
-    """The central 87.5% of both sides, resized without regard to the aspect ratio: (size, size, channels), uint8."""
-    image = _open(encoded, channels)
-    left, top = (int(side * (1 - CENTRAL_FRACTION) / 2) for side in image.size)
-    return _crop(image, (left, top, image.width - left, image.height - top), size)
+def evaluation_crop(encoded: bytes, data) -> np.ndarray:
+    """The part of an image that is evaluated: (image_size, image_size, channels), uint8.
+
+    Args:
+      encoded: the image.
+      data: `config.data`: `channels`, `image_size`, `eval_crop` (a key of `EVAL_CROPS`), `eval_crop_fraction`, and
+        `eval_filter` (a key of `FILTERS`).
+    """
+    image = _open(encoded, data.channels)
+    return EVAL_CROPS[data.eval_crop](image, data.image_size, data.eval_crop_fraction, FILTERS[data.eval_filter])
+
+
+def _central(image: Image.Image, size: int, fraction: float, resize: Callable) -> np.ndarray:
+    """A fraction of both sides, resized without regard to the aspect ratio (TF-slim's Inception preprocessing)."""
+    left, top = (int(side * (1 - fraction) / 2) for side in image.size)
+    return resize(image.crop((left, top, image.width - left, image.height - top)), (size, size))
+
+
+def _shorter_side(image: Image.Image, size: int, fraction: float, resize: Callable) -> np.ndarray:
+    """The shorter side is resized to size / fraction, then the middle is cut out (torchvision, timm)."""
+    scaled = math.floor(size / fraction)
+    shorter = min(image.size)
+    width, height = (scaled if side == shorter else int(scaled * side / shorter) for side in image.size)
+    left, top = round((width - size) / 2.0), round((height - size) / 2.0)
+    return resize(image, (width, height))[top : top + size, left : left + size]
+
+
+def _pillow(resampling: Image.Resampling) -> Callable[[Image.Image, tuple[int, int]], np.ndarray]:
+    return lambda image, size: _as_array(image.resize(size, resampling))
+
+
+def _tf_bilinear(image: Image.Image, size: tuple[int, int]) -> np.ndarray:
+    """TensorFlow 1's `resize_bilinear`: between the four pixels around `index * scale`, without antialiasing."""
+    pixels = _as_array(image).astype(np.float32)
+    for axis, (old, new) in enumerate(zip(pixels.shape[:2], size[::-1], strict=True)):
+        position = np.arange(new, dtype=np.float32) * np.float32(old / new)
+        low = np.floor(position).astype(int)
+        share = np.expand_dims(position - low, (1, 2) if axis == 0 else (0, 2))
+        before, after = (np.take(pixels, index, axis) for index in (low, np.minimum(low + 1, old - 1)))
+        pixels = before + (after - before) * share
+    return np.rint(pixels).astype(np.uint8)
+
+
+EVAL_CROPS: dict[str, Callable] = {"central": _central, "shorter_side": _shorter_side}
+
+FILTERS: dict[str, Callable] = {
+    "bilinear": _pillow(Image.Resampling.BILINEAR),
+    "bicubic": _pillow(Image.Resampling.BICUBIC),
+    "tf_bilinear": _tf_bilinear,
+}
 
 
 def _open(encoded: bytes, channels: int) -> Image.Image:

@@ -5,11 +5,13 @@ prepared is read through `config.data.tfds_name`.
 """
 
 import abc
+import contextlib
 import gzip
 import importlib.util
 import io
 import pathlib
 import shutil
+import sys
 import tarfile
 from collections.abc import Iterator, Mapping, Sequence
 from typing import ClassVar
@@ -20,6 +22,8 @@ import tensorflow_datasets as tfds
 from PIL import Image
 
 from mnet_jax.errors import UserError
+
+SPLIT_FIELDS = ("train_split", "validation_split", "test_split")
 
 _FORMAT = "array_record"
 
@@ -141,7 +145,7 @@ class ImagenetFolder(RawFiles):
 
     def _split_generators(self, dl_manager):
         folder = pathlib.Path(dl_manager.manual_dir)
-        labels = {name: i for i, name in enumerate(_class_names(folder / self._SPLITS["train"]))}
+        labels = {name: i for i, name in enumerate(_class_names(folder / next(iter(self._SPLITS.values()))))}
         return {split: self._generate_examples(folder / name, labels) for split, name in self._SPLITS.items()}
 
     def _generate_examples(self, folder, labels):
@@ -150,11 +154,18 @@ class ImagenetFolder(RawFiles):
                 yield f"{name}/{path.name}", {"image": io.BytesIO(path.read_bytes()), "label": label}
 
 
+class ImagenetValidation(ImagenetFolder):
+    """The part of `ImagenetFolder` that an evaluation needs: `val/<class>/*`."""
+
+    _SPLITS: ClassVar[Mapping] = {"validation": "val"}
+
+
 SOURCES: dict[str, type[RawFiles]] = {
     "mnist5k": Mnist5k,
     "fashion_mnist": FashionMnistIdx,
     "cifar10": Cifar10Binary,
     "imagenet": ImagenetFolder,
+    "imagenet_validation": ImagenetValidation,
 }
 
 
@@ -179,18 +190,19 @@ def prepare(data) -> tfds.core.DatasetBuilder:
         if not builder.is_prepared():
             for leftover in home.glob("*incomplete*"):
                 shutil.rmtree(leftover)
-            builder.download_and_prepare(download_config=download_config, file_format=_FORMAT)
+            with contextlib.redirect_stdout(sys.stderr):  # what a command prints is its result
+                builder.download_and_prepare(download_config=download_config, file_format=_FORMAT)
     return _builder(data)
 
 
-def check(data) -> None:
-    """Prepares the data set and looks for the splits that the config names.
+def check(data, fields: Sequence[str] = SPLIT_FIELDS) -> None:
+    """Prepares the data set and looks for the splits that `fields` of the config name.
 
     Raises:
       UserError: as `prepare`; or a split is unknown or empty.
     """
     builder = prepare(data)
-    for field in ("train_split", "validation_split", "test_split"):
+    for field in fields:
         if not (data[field] or field == "validation_split"):
             raise UserError(f"config.data.{field} is empty")
         if data[field] and not _num_examples(builder, data[field]):

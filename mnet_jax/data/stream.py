@@ -122,7 +122,7 @@ class GrainStream(Stream):
     def _evaluation_example(self, position: int) -> dict:
         example, data = self._source[int(position)], self._data
         if data.crop == "inception":
-            image = decode.central_crop(example["image"], data.channels, data.image_size)
+            image = decode.evaluation_crop(example["image"], data)
         else:
             image = decode.whole(example["image"], data.channels)
         return {"image": image, "label": self._label(example)}

@@ -2,6 +2,7 @@ import io
 
 import numpy as np
 import pytest
+from ml_collections import ConfigDict
 from PIL import Image
 
 from mnet_jax.data import decode
@@ -32,12 +33,42 @@ def test_grayscale_and_cmyk_jpegs_become_rgb(picture, mode):
     assert np.abs(decoded.astype(int) - smooth).mean() < 4
 
 
-def test_the_central_crop_leaves_out_a_sixteenth_at_each_edge():
+def evaluation_crop(image, size, crop, fraction=0.875, resize="bilinear"):
+    data = ConfigDict({"channels": 3, "image_size": size})
+    data.update(eval_crop=crop, eval_crop_fraction=fraction, eval_filter=resize)
+    return decode.evaluation_crop(encoded(image), data)
+
+
+@pytest.mark.parametrize("resize", decode.FILTERS)
+def test_the_central_crop_leaves_out_a_sixteenth_at_each_edge(resize):
     picture = np.zeros((64, 128, 3), np.uint8)
     picture[4:60, 8:120] = 200
-    assert decode.central_crop(encoded(picture), 3, 28).min() == 200
-    picture[5, :] = 0
-    assert decode.central_crop(encoded(picture), 3, 28).min() < 200
+    assert evaluation_crop(picture, 28, "central", resize=resize).min() == 200
+    picture[4, :] = 0
+    assert evaluation_crop(picture, 28, "central", resize=resize).min() < 200
+
+
+def test_the_shorter_side_is_resized_and_the_middle_cut_out():
+    """A picture of one colour per column: the crop shows which columns are left, and that no side was squeezed."""
+    columns = np.linspace(0, 250, 120).astype(np.uint8)
+    picture = np.broadcast_to(columns[np.newaxis, :, np.newaxis], (60, 120, 3))
+    seen = evaluation_crop(np.ascontiguousarray(picture), 21, "shorter_side", fraction=0.7)
+    assert seen.shape == (21, 21, 3)
+    left, right = seen[10, 0, 0], seen[10, -1, 0]
+    assert left == pytest.approx(250 * (1 / 2 - 21 / 120), abs=4)
+    assert right == pytest.approx(250 * (1 / 2 + 21 / 120), abs=4)
+
+
+def test_tf_bilinear_lies_between_the_four_pixels_around_index_times_scale(picture):
+    seen = evaluation_crop(picture, 9, "central", fraction=1.0, resize="tf_bilinear")
+    pixels = picture.astype(float)
+    for row, column in ((0, 0), (4, 7), (8, 8)):
+        y, x = row * 40 / 9, column * 60 / 9
+        top, left = int(y), int(x)
+        bottom, right = min(top + 1, 39), min(left + 1, 59)
+        upper = pixels[top, left] * (1 - (x - left)) + pixels[top, right] * (x - left)
+        lower = pixels[bottom, left] * (1 - (x - left)) + pixels[bottom, right] * (x - left)
+        np.testing.assert_allclose(seen[row, column], upper * (1 - (y - top)) + lower * (y - top), atol=0.51)
 
 
 def test_inception_crops_obey_their_bounds():

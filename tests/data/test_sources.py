@@ -2,6 +2,7 @@ import gzip
 import io
 import multiprocessing
 import pathlib
+import shutil
 import struct
 import tarfile
 
@@ -87,6 +88,11 @@ def test_imagenet_folders_keep_the_jpegs_as_they_are(tmp_path):
         source = sources.open_split(data, split)
         found = {e["image"]: (folder, int(e["label"])) for e in source.__getitems__(range(len(source)))}
         assert found == {jpeg: place for jpeg, place in files.items() if place[0] == folder}
+    shutil.rmtree(tmp_path / "raw" / "train")
+    data = data_of("imagenet", tmp_path / "tfds", source_dir=str(tmp_path / "raw"), name="imagenet_validation")
+    source = sources.open_split(data, "validation")
+    found = {e["image"]: ("val", int(e["label"])) for e in source.__getitems__(range(len(source)))}
+    assert found == {jpeg: place for jpeg, place in files.items() if place[0] == "val"}, "an evaluation needs val alone"
 
 
 @pytest.mark.parametrize(

@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from mnet_jax import config as config_lib
 from mnet_jax import presets
 from mnet_jax.data import stream
 from mnet_jax.errors import UserError
@@ -29,7 +30,7 @@ def pictures(count, shape, kind="PNG"):
 
 @pytest.fixture
 def data():
-    config = presets.get("imagenet")
+    config = config_lib.resolve(presets.get("imagenet")).unlock()
     config.data.update(image_size=16, channels=3, read_threads=4, crop="none")
     return config.data
 
