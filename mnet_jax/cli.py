@@ -15,16 +15,17 @@ from mnet_jax.errors import UserError
 _BAD_USAGE = 2
 
 
-def run(main: Callable[[ConfigDict], int]) -> None:
+def run(main: Callable[[ConfigDict | None], int], needs_config: bool = True) -> None:
     """Parses `--config` and the flags that are defined, calls `main` with the config, and exits with what it returns.
 
-    A mistake of the user's (a flag, a field, a `UserError`) ends with one line on stderr and exit code 2.
+    Where the command does not need a config, `main` is called with None if there is none. A mistake of the user's (a
+    flag, a field, a `UserError`) ends with one line on stderr and exit code 2.
     """
     config_flag = config_flags.DEFINE_config_file("config", help_string="Config file, with :PRESET for a data set.")
 
     def parse(argv: list[str]) -> list[str]:
         try:
-            _check_config_path(argv)
+            _check_config_path(argv, needs_config)
             rest = flags.FLAGS(argv)
             if len(rest) > 1:
                 raise UserError(f"unexpected argument {rest[1]!r}")
@@ -60,7 +61,7 @@ def _leave(message: str) -> NoReturn:
     sys.exit(_BAD_USAGE)
 
 
-def _check_config_path(argv: list[str]) -> None:
+def _check_config_path(argv: list[str], needs_config: bool) -> None:
     if any(re.fullmatch(r"--?help(short|full|xml)?|-\?", arg) for arg in argv):
         return
     for arg, following in zip(argv, [*argv[1:], ""], strict=True):
@@ -69,7 +70,8 @@ def _check_config_path(argv: list[str]) -> None:
             if not pathlib.Path(path).is_file():
                 raise UserError(f"config file {path!r} does not exist")
             return
-    raise UserError("--config FILE is missing, for example --config configs/width.py")
+    if needs_config:
+        raise UserError("--config FILE is missing, for example --config configs/width.py")
 
 
 def _explain(error: Exception, argv: list[str]) -> str:

@@ -1,9 +1,30 @@
-"""Exact accuracy over a whole split: padded and masked batches, sums and counts, each image once."""
+"""Exact accuracy over a whole split: padded and masked batches, sums and counts, each image once.
 
+    python -m mnet_jax.evaluate --weights FILE --config FILE [--config.field=value ...]
+    python -m mnet_jax.evaluate --workdir DIR
+
+The first evaluates imported weights (see `pretrained`) on the test split of the config, with the padding, the crop, the
+filter and the range of pixels that their source used, unless the config sets them. The second evaluates the latest
+checkpoint of every trial of a sweep.
+"""
+
+import json
+import logging
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
+import jax
 import numpy as np
+from absl import flags
+from rich.console import Console
+from rich.progress import track
+
+from mnet_jax import checkpoint, cli, models, optim, pretrained, runtime, step, tables
+from mnet_jax import config as config_lib
+from mnet_jax.data import sources
+from mnet_jax.data.stream import open_stream
+from mnet_jax.errors import UserError
+from mnet_jax.workdir import TrialFolder, Workdir
 
 
 def evaluate(
@@ -27,3 +48,107 @@ def evaluate(
     totals = {name: float(np.sum([np.asarray(part[name], np.float64) for part in sums])) for name in sums[0]}
     count = totals.pop("count")
     return {name: total / count for name, total in totals.items()} | {"count": int(count)}
+
+
+def on_test_split(config, variables: Mapping[str, Any]) -> dict:
+    """`evaluate` on the test split of a resolved config, on all local devices.
+
+    Args:
+      config: of the trial; its batch size is rounded up to a multiple of the devices.
+      variables: {"params", "batch_stats"} of the network that the config describes.
+    """
+    mesh = runtime.local_mesh()
+    replicated, sharded = runtime.replicated(mesh), runtime.sharded(mesh)
+    batch_size = -(-config.train.batch_size // mesh.size) * mesh.size
+    stream = open_stream(config, config.data.test_split)
+    eval_step = jax.jit(
+        step.make_eval_step(models.build(config.model), config),
+        in_shardings=(replicated, sharded),
+        out_shardings=replicated,
+    )
+    batches = track(
+        stream.evaluation_batches(batch_size),
+        description="images",
+        total=-(-stream.num_examples // batch_size),
+        console=Console(stderr=True),
+        transient=True,
+    )
+    on_devices = (jax.device_put(batch, sharded) for batch in batches)
+    return evaluate(eval_step, jax.device_put(variables, replicated), on_devices, lambda: None)
+
+
+def of_weights(config, path: str) -> dict:
+    """The accuracy of a weight file on the test split of a config.
+
+    Raises:
+      UserError: the file cannot be read or does not fit the network, or the data are missing.
+    """
+    overrides = {"train.init_from": path, "train.epochs": 0.0}
+    if config.data.crop == "inception":
+        overrides["data.image_size"] = config.input_size  # the host resizes once, with the filter of the source
+    config = config_lib.resolve(config, overrides)
+    pretrained.check(config)
+    sources.check(config.data, config_lib.splits(config))
+    model = models.build(config.model)
+    shapes = pretrained.abstract_variables(model, config.data.channels)
+    return on_test_split(config, pretrained.load(path, model, shapes))
+
+
+def of_trial(folder: TrialFolder) -> dict:
+    """The accuracy of a trial's latest checkpoint on its test split, and the "step" of that checkpoint.
+
+    Raises:
+      UserError: the trial has no checkpoint, it cannot be read, or the data are missing.
+    """
+    config = config_lib.from_json(folder.config_text())
+    sources.check(config.data, ("test_split",))
+    checkpoints = checkpoint.Checkpoints(folder.checkpoints_path)
+    if checkpoints.latest_step() is None:
+        raise UserError(f"trial {folder.name} has no checkpoint yet")
+    optimizer, _ = optim.build(config.optim, config_lib.steps(config, 1))
+    abstract_state = jax.eval_shape(lambda: step.create_state(models.build(config.model), optimizer, config))
+    state, _ = checkpoints.restore(abstract_state)
+    checkpoints.close()
+    return on_test_split(config, state.evaluated()) | {"step": int(state.step)}
+
+
+def _of_workdir(workdir: Workdir) -> int:
+    names = workdir.sweep().get("trials", {})
+    if not names:
+        raise UserError(f"{workdir.path}: no sweep was started there (it has no sweep.json)")
+    rows, status = [], 0
+    for name in names:
+        try:
+            scores = of_trial(workdir.trial(name))
+            rows.append((name, f"{scores['step']:,}", *_cells(scores)))
+        except UserError as error:
+            rows.append((name, *"-----"))
+            print(error)
+            status = 1
+    print(tables.aligned(("trial", "step", "top1", "top5", "loss", "images"), rows, (False, *[True] * 5)))
+    return status
+
+
+def _cells(scores: dict) -> tuple[str, ...]:
+    return (*(f"{scores[name]:.4f}" for name in ("top1", "top5", "loss")), f"{scores['count']:,}")
+
+
+def main(config) -> int:
+    workdir, weights = flags.FLAGS.workdir, flags.FLAGS.weights
+    if (workdir is None) == (weights is None):
+        raise UserError("give either --weights FILE and --config FILE, or --workdir DIR")
+    if weights and config is None:
+        raise UserError("--weights needs --config FILE, which says the network and the data")
+    runtime.configure()
+    logging.getLogger().setLevel(logging.WARNING)
+    if workdir:
+        return _of_workdir(Workdir(workdir))
+    scores = of_weights(config, weights)
+    print(json.dumps({name: scores[name] for name in ("top1", "top5", "loss")} | {"images": scores["count"]}))
+    return 0
+
+
+if __name__ == "__main__":
+    flags.DEFINE_string("weights", None, "Weight file of Keras, torchvision or timm; see mnet_jax.pretrained.")
+    flags.DEFINE_string("workdir", None, "Folder of a sweep.")
+    cli.run(main, needs_config=False)

@@ -16,7 +16,7 @@ import jax
 from absl import flags
 from ml_collections import ConfigDict
 
-from mnet_jax import cli, cost, report, results
+from mnet_jax import cli, cost, pretrained, report, results
 from mnet_jax import config as config_lib
 from mnet_jax.data import sources
 from mnet_jax.errors import UserError
@@ -68,13 +68,17 @@ def axes(config: ConfigDict) -> dict[str, tuple]:
 
 
 def trial_name(override: Mapping[str, Any], resolved: ConfigDict) -> str:
-    """Readable and unique: the overrides (by their last name where that is clear), then the hash of the config."""
+    """Readable and unique: the overrides (by their last name where that is clear), then the hash of the config.
+
+    Of a path the file's name is enough.
+    """
     leaves = [key.rpartition(".")[2] for key in override]
     flat = config_lib.flatten(resolved)
     parts = [
-        f"{leaf if leaves.count(leaf) == 1 else key}={flat[key]}" for key, leaf in zip(override, leaves, strict=True)
+        f"{leaf if leaves.count(leaf) == 1 else key}={str(flat[key]).rpartition('/')[2]}"
+        for key, leaf in zip(override, leaves, strict=True)
     ]
-    return f"{','.join(parts) or 'base'}-{config_lib.trial_hash(resolved)}".replace("/", "_")
+    return f"{','.join(parts) or 'base'}-{config_lib.trial_hash(resolved)}"
 
 
 def run(config: ConfigDict, trials: dict[str, ConfigDict], workdir: Workdir, launcher: str) -> int:
@@ -85,8 +89,10 @@ def run(config: ConfigDict, trials: dict[str, ConfigDict], workdir: Workdir, lau
     """
     counted = {name: _counted(trial) for name, trial in trials.items()}
     with workdir.locked():
-        for data in {str(trial.data): trial.data for trial in trials.values()}.values():
-            sources.check(data)
+        for trial in {f"{trial.data}{config_lib.splits(trial)}": trial for trial in trials.values()}.values():
+            sources.check(trial.data, config_lib.splits(trial))
+        for trial in trials.values():
+            pretrained.check(trial)
         for name, trial in trials.items():
             workdir.trial(name).create(trial.to_dict())
         workdir.set_sweep(_description(config, counted))

@@ -7,15 +7,13 @@ trains one trial with the config's own values; the sweep's axes are ignored.
 
 import contextlib
 import logging
-import os
-import pathlib
 from collections.abc import Iterator, Sequence
 
 import jax
 from absl import flags
-from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
+from jax.sharding import Mesh
 
-from mnet_jax import cli
+from mnet_jax import cli, pretrained, runtime
 from mnet_jax import config as config_lib
 from mnet_jax.data import sources
 from mnet_jax.data.stream import Stream, open_stream
@@ -39,7 +37,7 @@ def train(folders: Sequence[TrialFolder], interruption: Interruption) -> None:
     Raises:
       Interrupted: the interruption had a reason; everything is saved.
     """
-    mesh = jax.make_mesh((jax.local_device_count(),), ("data",), axis_types=(AxisType.Auto,))
+    mesh = runtime.local_mesh()
     with contextlib.ExitStack() as locks:
         for folder in folders:
             locks.enter_context(folder.locked(_LOCK_SECONDS))
@@ -70,7 +68,7 @@ class _Loop:
 
     def _start(self) -> None:
         try:
-            self._stream = self._open(self._config.data.train_split)
+            num_train = self._open(self._config.data.train_split).num_examples if self._config.train.epochs else 0
         except Exception as error:
             for folder in self._folders:
                 _record_failure(folder, error)
@@ -78,7 +76,7 @@ class _Loop:
         for folder in self._folders:
             self._interruption.check()
             with self._recorded(folder):
-                self._live.append(Trial(folder, self._mesh, self._stream.num_examples))
+                self._live.append(Trial(folder, self._mesh, num_train))
 
     def _train(self) -> None:
         for trial in list(self._live):  # what an interruption left undone
@@ -86,7 +84,10 @@ class _Loop:
                 self._after_step(trial)
         first = min((trial.step for trial in self._live), default=0)
         last = max((trial.steps.total for trial in self._live), default=0)
-        batches = self._stream.training_batches(self._config.train.batch_size, first, last)
+        if first == last:
+            return
+        stream = self._open(self._config.data.train_split)
+        batches = stream.training_batches(self._config.train.batch_size, first, last)
         for step, batch in enumerate(batches, first):
             self._interruption.check()
             batch = self._to_devices(batch)
@@ -114,7 +115,7 @@ class _Loop:
         return self._streams[split]
 
     def _to_devices(self, batch):
-        return jax.device_put(batch, NamedSharding(self._mesh, PartitionSpec("data")))
+        return jax.device_put(batch, runtime.sharded(self._mesh))
 
     def _leave(self, reason: str) -> None:
         for trial in list(self._live):
@@ -149,29 +150,15 @@ def _record_failure(folder: TrialFolder, error: Exception) -> None:
         _log.error("%s: failed", folder.name, exc_info=error)
 
 
-def configure(*more_handlers: logging.Handler) -> None:
-    """Logging, JAX's persistent compilation cache, and XLA's choice of deterministic GPU kernels.
-
-    The cache is in $JAX_COMPILATION_CACHE_DIR, or in ~/.cache/mnet_jax.
-    """
-    handlers = [logging.StreamHandler(), *more_handlers]
-    logging.basicConfig(format="%(asctime)s %(message)s", level=logging.INFO, handlers=handlers, force=True)
-    logging.getLogger("absl").setLevel(logging.WARNING)
-    logging.getLogger("jax").setLevel(logging.WARNING)
-    os.environ["XLA_FLAGS"] = f"--xla_gpu_exclude_nondeterministic_ops=true {os.environ.get('XLA_FLAGS', '')}".strip()
-    if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
-        jax.config.update("jax_compilation_cache_dir", str(pathlib.Path.home() / ".cache" / "mnet_jax"))
-    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.1)
-
-
 def main(config) -> int:
     config = config_lib.resolve(config)
-    sources.check(config.data)
+    sources.check(config.data, config_lib.splits(config))
+    pretrained.check(config)
     directory = Workdir(flags.FLAGS.workdir or cli.default_workdir())
     folder = directory.trial(f"base-{config_lib.trial_hash(config)}")
     with directory.locked():
         folder.create(config.to_dict())
-        configure(logging.FileHandler(folder.log_path))
+        runtime.configure(logging.FileHandler(folder.log_path))
         if folder.status() != DONE:
             with Interruption() as interruption, contextlib.suppress(Interrupted):
                 train([folder], interruption)

@@ -2,16 +2,15 @@
 
 import logging
 import math
-import os
 import time
 from collections.abc import Callable, Iterable
 
 import jax
 import numpy as np
-from jax.sharding import Mesh, NamedSharding, PartitionSpec
+from jax.sharding import Mesh
 
 from mnet_jax import config as config_lib
-from mnet_jax import cost, models, optim, step
+from mnet_jax import cost, models, optim, pretrained, runtime, step
 from mnet_jax.checkpoint import Checkpoints
 from mnet_jax.errors import UserError
 from mnet_jax.evaluate import evaluate
@@ -47,8 +46,7 @@ class Trial:
         if batch_size % mesh.size:
             raise UserError(f"config.train.batch_size={batch_size}: must be a multiple of the {mesh.size} devices")
         folder.set_status(RUNNING)
-        self._replicated = NamedSharding(mesh, PartitionSpec())
-        self._sharded = NamedSharding(mesh, PartitionSpec("data"))
+        self._replicated, self._sharded = runtime.replicated(mesh), runtime.sharded(mesh)
         self._checkpoints = Checkpoints(folder.checkpoints_path)
         self._build()
         self._pending: list[step.Metrics] = []
@@ -114,9 +112,9 @@ class Trial:
                 "test_images": scores["count"],
                 "epochs": self.config.train.epochs,
                 "steps": self.step,
-                "images_per_second": round(clock["images"] / clock["train_seconds"], 1),
+                "images_per_second": round(clock["images"] / clock["train_seconds"], 1) if clock["images"] else None,
                 "wall_seconds": round(clock["wall_seconds"], 1),
-                "device": device_name(),
+                "device": runtime.device_name(),
             }
         )
         self.folder.set_status(DONE)
@@ -133,7 +131,7 @@ class Trial:
         create = jax.jit(lambda: step.create_state(model, optimizer, self.config), out_shardings=self._replicated)
         abstract_state = jax.eval_shape(create)
         if self._checkpoints.latest_step() is None:
-            self._state = create()
+            self._state = self._with_imported_weights(create(), model)
             self._clock = {"images": 0, "train_seconds": 0.0, "wall_seconds": 0.0}
             self.step = 0
         else:
@@ -144,6 +142,17 @@ class Trial:
         self.folder.keep_metrics_until(self.step)
         self._compile(model, optimizer, abstract_state)
         _log.info("%s: built and compiled in %.1f s", self.folder.name, time.monotonic() - start)
+
+    def _with_imported_weights(self, state: step.TrainState, model) -> step.TrainState:
+        """The state with the weights of `config.train.init_from`; a head for other classes stays as it is."""
+        path = self.config.train.init_from
+        if path is None:
+            return state
+        own = jax.device_get({"params": state.params, "batch_stats": state.batch_stats})
+        variables = pretrained.load(path, model, own, fresh_head=self.config.train.epochs > 0)
+        _log.info("%s: starts from the weights of %s", self.folder.name, path)
+        ema = jax.device_put(variables, self._replicated) if state.ema else None
+        return state.replace(**jax.device_put(variables, self._replicated), ema=ema)
 
     def _compile(self, model, optimizer, abstract_state) -> None:
         data, batch_size = self.config.data, self.config.train.batch_size
@@ -162,7 +171,8 @@ class Trial:
             in_shardings=(self._replicated, self._sharded),
             out_shardings=self._replicated,
         )
-        self._train_step = train_step.lower(abstract_state, batch).compile()
+        if self.steps.total:
+            self._train_step = train_step.lower(abstract_state, batch).compile()
         mask = jax.ShapeDtypeStruct((batch_size,), np.float32)
         self._eval_step = eval_step.lower(abstract_state.evaluated(), batch | {"mask": mask}).compile()
 
@@ -205,13 +215,6 @@ class Trial:
         """Seconds since the last lap."""
         previous, self._tick = self._tick, time.monotonic()
         return self._tick - previous
-
-
-def device_name() -> str:
-    """The kind and number of the devices that the steps run on."""
-    device = jax.local_devices()[0]
-    kind = f"CPU ({os.cpu_count()} cores)" if device.platform == "cpu" else device.device_kind
-    return f"{jax.local_device_count()} x {kind}"
 
 
 def _as_text(scores: dict) -> str:

@@ -2,10 +2,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from jax.sharding import AxisType, NamedSharding, PartitionSpec
 
 from mnet_jax import config as config_lib
-from mnet_jax import models, optim, step
+from mnet_jax import models, optim, runtime, step
 
 
 def make(config, num_train=256):
@@ -69,8 +68,9 @@ def test_a_step_on_8_devices_equals_one_on_one(tiny, name, dtype, tolerance):
     tiny.optim.warmup_epochs = 0.0
     config = config_lib.resolve(tiny).unlock()
     config.model.dtype = dtype
-    mesh = jax.make_mesh((8,), ("data",), axis_types=(AxisType.Auto,))
-    replicated, sharded = NamedSharding(mesh, PartitionSpec()), NamedSharding(mesh, PartitionSpec("data"))
+    mesh = runtime.local_mesh()
+    assert mesh.size == 8
+    replicated, sharded = runtime.replicated(mesh), runtime.sharded(mesh)
     batch = batch_of(32)
     with jax.enable_x64(dtype == "float64"):
         _, train_step, state = make(config)

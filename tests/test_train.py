@@ -2,16 +2,16 @@ import jax
 import numpy as np
 import orbax.checkpoint as ocp
 import pytest
-from PIL import Image
 
 from mnet_jax import config as config_lib
-from mnet_jax import presets
+from mnet_jax import evaluate
 from mnet_jax import train as train_lib
 from mnet_jax.checkpoint import Checkpoints
 from mnet_jax.errors import UserError
 from mnet_jax.signals import Interrupted, Interruption
 from mnet_jax.trial import Trial
 from mnet_jax.workdir import TrialFolder
+from tests import foreign_weights
 from tests.conftest import make_tiny
 
 
@@ -129,25 +129,6 @@ def test_a_diverging_and_a_raising_trial_are_recorded_and_the_other_goes_on(tmp_
     assert scores(healthy) == scores(alone)
 
 
-@pytest.fixture
-def tiny_imagenet(tmp_path):
-    """The papers' setting, on 3 classes of 16 JPEGs of all shapes, at 16 pixels."""
-    rng = np.random.default_rng(0)
-    for split in ("train", "val"):
-        for wnid in ("n01440764", "n01443537", "n02102040"):
-            folder = tmp_path / "raw" / split / wnid
-            folder.mkdir(parents=True)
-            for i in range(16):
-                pixels = rng.integers(0, 256, (30 + i, 60 - 2 * i, 3), np.uint8)
-                Image.fromarray(pixels).save(folder / f"{wnid}_{i}.JPEG", "JPEG")
-    config = presets.get("imagenet")
-    config.input_size = 16
-    config.model.update(alpha=0.25, num_classes=3, total_stride=4)
-    config.data.update(data_dir=str(tmp_path / "tfds"), source_dir=str(tmp_path / "raw"), image_size=24)
-    config.train.update(batch_size=16, epochs=2.0, log_every_steps=2)
-    return config
-
-
 @pytest.mark.slow
 def test_the_imagenet_path_trains_evaluates_and_resumes_bit_for_bit(tmp_path, tiny_imagenet):
     """JPEG folders through TFDS, Grain, Inception crops, bfloat16, RMSProp and moving averages."""
@@ -190,3 +171,59 @@ def test_a_batch_that_the_devices_cannot_share_is_refused(tmp_path, tiny, monkey
 
     with pytest.raises(UserError, match="batch_size=64: must be a multiple of the 3 devices"):
         Trial(folder, Mesh, 256)
+
+
+@pytest.fixture
+def imported(tmp_path, tiny):
+    """An unlocked config that starts from a Keras file with 12 classes, and the variables of the file."""
+    _, variables = foreign_weights.make("mobilenet_v1", channels=1, num_classes=12, alpha=0.25)
+    tiny.train.init_from = foreign_weights.write_keras(tmp_path / "w.h5", variables)
+    tiny.train.ema_decay = 0.99
+    return tiny, variables
+
+
+def test_imported_weights_are_the_first_state_with_a_fresh_head(tmp_path, imported):
+    config, variables = imported
+    with pytest.raises(Interrupted):
+        train_lib.train([folder := folder_of(tmp_path / "trial", config)], StopAfter(1))
+    state = final_state(folder)
+    config.train.init_from = None
+    fresh = folder_of(tmp_path / "fresh", config)
+    with pytest.raises(Interrupted):
+        train_lib.train([fresh], StopAfter(1))
+    untrained = final_state(fresh)
+    assert len(variables) > 100
+    for key, value in variables.items():
+        ours = "".join(f"['{name}']" for name in key.split("/"))
+        expected = untrained[ours] if "logits" in key else value
+        np.testing.assert_array_equal(state[ours], expected, err_msg=key)
+        np.testing.assert_array_equal(state[f"['ema']{ours}"], expected, err_msg=key)
+
+
+def test_imported_weights_train_and_resume_bit_for_bit(tmp_path, imported):
+    config, _ = imported
+    whole, stopped = folder_of(tmp_path / "whole", config), folder_of(tmp_path / "stopped", config)
+    train_lib.train([whole], Interruption())
+    with pytest.raises(Interrupted):
+        train_lib.train([stopped], StopAfter(9))
+    train_lib.train([stopped], Interruption())
+    assert whole.status() == "done"
+    assert scores(stopped) == scores(whole)
+
+
+def test_no_epochs_evaluate_the_imported_weights(tmp_path, imported):
+    config, _ = imported
+    config.train.epochs = 0.0
+    with pytest.raises(UserError, match=r"shape \(256, 12\), expected \(256, 10\)"):
+        train_lib.pretrained.check(config_lib.resolve(config))
+    config.model.num_classes = 12
+    folder = folder_of(tmp_path / "trial", config)
+    train_lib.train([folder], Interruption())
+    result = folder.result()
+    assert folder.status() == "done", folder.error()
+    assert (result["steps"], result["images_per_second"], result["test_images"]) == (0, None, 100)
+    again = evaluate.of_weights(config, config.train.init_from)
+    assert {key: again[key] for key in ("top1", "top5", "loss")} == {
+        key: result[key] for key in ("top1", "top5", "loss")
+    }
+    assert evaluate.of_trial(folder) == again | {"step": 0}

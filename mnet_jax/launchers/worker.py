@@ -21,9 +21,9 @@ def _watch_launcher(interruption: Interruption) -> None:
 def main(paths: list[str]) -> int:
     with Interruption() as interruption:
         threading.Thread(target=_watch_launcher, args=(interruption,), daemon=True).start()
-        from mnet_jax import train
+        from mnet_jax import runtime, train
 
-        train.configure()
+        runtime.configure()
         try:
             train.train([TrialFolder(path) for path in paths], interruption)
         except Interrupted:

@@ -1,0 +1,44 @@
+"""What a process that computes sets up first: logging, JAX's cache and kernels, and the devices it runs on."""
+
+import logging
+import os
+import pathlib
+
+import jax
+from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
+
+
+def configure(*more_handlers: logging.Handler) -> None:
+    """Logging, JAX's persistent compilation cache, and XLA's choice of deterministic GPU kernels.
+
+    The cache is in $JAX_COMPILATION_CACHE_DIR, or in ~/.cache/mnet_jax.
+    """
+    handlers = [logging.StreamHandler(), *more_handlers]
+    logging.basicConfig(format="%(asctime)s %(message)s", level=logging.INFO, handlers=handlers, force=True)
+    logging.getLogger("absl").setLevel(logging.WARNING)
+    logging.getLogger("jax").setLevel(logging.WARNING)
+    os.environ["XLA_FLAGS"] = f"--xla_gpu_exclude_nondeterministic_ops=true {os.environ.get('XLA_FLAGS', '')}".strip()
+    if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
+        jax.config.update("jax_compilation_cache_dir", str(pathlib.Path.home() / ".cache" / "mnet_jax"))
+    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.1)
+
+
+def local_mesh() -> Mesh:
+    """All local devices along the axis "data"."""
+    return jax.make_mesh((jax.local_device_count(),), ("data",), axis_types=(AxisType.Auto,))
+
+
+def replicated(mesh: Mesh) -> NamedSharding:
+    return NamedSharding(mesh, PartitionSpec())
+
+
+def sharded(mesh: Mesh) -> NamedSharding:
+    """The first axis, the batch, split among the devices."""
+    return NamedSharding(mesh, PartitionSpec("data"))
+
+
+def device_name() -> str:
+    """The kind and number of the devices that the steps run on."""
+    device = jax.local_devices()[0]
+    kind = f"CPU ({os.cpu_count()} cores)" if device.platform == "cpu" else device.device_kind
+    return f"{jax.local_device_count()} x {kind}"
