@@ -9,7 +9,7 @@ from flax import traverse_util
 from ml_collections import ConfigDict
 from PIL import Image
 
-from mnet_jax import pretrained
+from mnet_jax import pretrained, weight_names
 from mnet_jax.data import decode
 from mnet_jax.errors import UserError
 from tests.parity.conftest import assert_parity, images, kernel, our_logits, statistics
@@ -139,7 +139,7 @@ def test_one_training_step(tmp_path):
 
     (loss, batch_stats), grads = step(variables["params"])
     counts = {}
-    names = pretrained._torchvision_names(pretrained._in_order(traverse_util.flatten_dict(variables, sep="/")))
+    names = weight_names.torchvision_names(weight_names.in_order(traverse_util.flatten_dict(variables, sep="/")))
     batch_norms = {ours: theirs for ours, theirs in names.items() if ours.endswith("/bn")}
     for name in batch_norms.values():
         model.get_submodule(name).register_forward_hook(
