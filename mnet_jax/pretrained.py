@@ -6,6 +6,7 @@ recipe of the source; sources: keras.applications (preprocess_input; TF-slim's I
 checkpoints were trained), torchvision.models (`ImageClassification` presets), timm (`default_cfgs`).
 """
 
+import functools
 import json
 import pathlib
 from collections.abc import Mapping
@@ -65,7 +66,7 @@ def load(path: str, model: nn.Module, variables: Variables, fresh_head: bool = F
             found = {key: value for key, value in found.items() if HEAD not in key or _fits(value, shapes[key])}
         _check(found, shapes)
     except Mismatch as error:
-        hint = _fitting_alpha(content, source, model, shapes)
+        hint = _what_fits(content, source, model, shapes["params/stem/conv/kernel"].shape[2])
         raise UserError(f"weights {path} do not fit {_describe(model)}: {error}{hint}") from error
     arrays = {key: found[key][1].astype(np.float32) if key in found else shapes[key] for key in shapes}
     return traverse_util.unflatten_dict(arrays, sep="/")
@@ -145,25 +146,35 @@ def _fits(tensor: tuple[str, np.ndarray], expected) -> bool:
     return tensor[1].shape == tuple(expected.shape)
 
 
-def _fitting_alpha(content, source: str, model: nn.Module, shapes: Mapping[str, Any]) -> str:
-    """A hint at the alpha, or else the model, that the file fits; empty where there is none."""
-    channels = shapes["params/stem/conv/kernel"].shape[2]
-    classes = shapes[f"params/{HEAD}/kernel"].shape[-1]
-    names_fit = _is_fit(content, source, model, shapes, names_alone=True)
-    others = [models.MODELS[name](num_classes=classes, alpha=model.alpha) for name in models.MODELS]
-    for candidate in (model.clone(alpha=alpha) for alpha in _ALPHAS) if names_fit else others:
-        shapes = traverse_util.flatten_dict(abstract_variables(candidate, channels), sep="/")
-        if _is_fit(content, source, candidate, shapes):
-            return f"; it fits --config.model.name={_name(candidate)} --config.model.alpha={candidate.alpha}"
+def _what_fits(content, source: str, model: nn.Module, channels: int) -> str:
+    """A hint at the alpha, classes and channels, or else the model, that the file fits; empty where there is none."""
+    same = [model.clone(alpha=alpha) for alpha in (model.alpha, *_ALPHAS)]
+    others = [models.MODELS[name](num_classes=model.num_classes, alpha=model.alpha) for name in models.MODELS]
+    for candidate in same if _names_fit(content, source, model) else others:
+        if not _names_fit(content, source, candidate):
+            continue
+        found = match(content, source, candidate, _flat_shapes(candidate, channels))
+        classes, own_channels = found[f"params/{HEAD}/bias"][1].size, found["params/stem/conv/kernel"][1].shape[2]
+        shapes = _flat_shapes(candidate.clone(num_classes=classes), own_channels)
+        if all(_fits(value, shapes[path]) for path, value in found.items()):
+            wanted = {"model.name": _name(candidate), "model.alpha": candidate.alpha, "model.num_classes": classes}
+            given = {"model.name": _name(model), "model.alpha": model.alpha, "model.num_classes": model.num_classes}
+            wanted, given = wanted | {"data.channels": own_channels}, given | {"data.channels": channels}
+            return "; it fits " + " ".join(f"--config.{k}={v}" for k, v in wanted.items() if v != given[k])
     return ""
 
 
-def _is_fit(content, source: str, model: nn.Module, shapes: Mapping[str, Any], names_alone: bool = False) -> bool:
+def _names_fit(content, source: str, model: nn.Module) -> bool:
     try:
-        found = match(content, source, model, shapes)
+        match(content, source, model, _flat_shapes(model, 3))
     except Mismatch:
         return False
-    return names_alone or all(_fits(value, shapes[path]) for path, value in found.items() if HEAD not in path)
+    return True
+
+
+@functools.lru_cache
+def _flat_shapes(model: nn.Module, channels: int) -> dict[str, Any]:
+    return traverse_util.flatten_dict(abstract_variables(model, channels), sep="/")
 
 
 def abstract_variables(model: nn.Module, channels: int) -> Variables:

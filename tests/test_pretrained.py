@@ -37,7 +37,7 @@ def test_other_alphas_are_refused_and_the_right_one_is_named(tmp_path):
     _, variables = foreign_weights.make(alpha=0.5)
     path = foreign_weights.write_keras(tmp_path / "w.h5", variables)
     message = r"alpha 1.0 and 10 classes: stem_conv/kernel gives params/stem/conv/kernel the shape \(3, 3, 3, 16\), "
-    message += r"expected \(3, 3, 3, 32\); it fits --config.model.name=mobilenet_v1 --config.model.alpha=0.5"
+    message += r"expected \(3, 3, 3, 32\); it fits --config.model.alpha=0.5$"
     with pytest.raises(UserError, match=message):
         load(path, models.MODELS["mobilenet_v1"](num_classes=10))
 
@@ -49,11 +49,20 @@ def test_another_model_is_refused_and_the_right_one_is_named(tmp_path):
         load(path, models.MODELS["mobilenet_v2"](num_classes=10))
 
 
+def test_other_channels_are_refused_and_the_right_number_is_named(tmp_path):
+    model, variables = foreign_weights.make("mobilenet_v2", alpha=0.35)
+    path = foreign_weights.write_torchvision(tmp_path / "w.safetensors", variables)
+    with pytest.raises(UserError, match=r"expected \(3, 3, 1, 16\); it fits --config.data.channels=3$"):
+        load(path, model, channels=1)
+
+
 def test_other_classes_are_an_error_or_leave_the_head_fresh(tmp_path):
     _, variables = foreign_weights.make(num_classes=12, alpha=0.25)
     path = foreign_weights.write_keras(tmp_path / "w.h5", variables)
     model = models.MODELS["mobilenet_v1"](num_classes=10, alpha=0.25)
-    with pytest.raises(UserError, match=r"classifier/logits/kernel the shape \(256, 12\), expected \(256, 10\)"):
+    with pytest.raises(
+        UserError, match=r"the shape \(256, 12\), expected \(256, 10\); it fits --config.model.num_classes=12$"
+    ):
         load(path, model)
     own = {key: np.zeros(leaf.shape, np.float32) for key, leaf in shapes(model).items()}
     loaded = traverse_util.flatten_dict(
