@@ -247,10 +247,10 @@ def _check_ranges(config: ConfigDict) -> None:
     for key, (is_valid, text) in _RULES.items():
         if flat[key] is not None and not is_valid(flat[key]):
             raise UserError(f"config.{key}={flat[key]!r}: {text}")
+    channels = flat["data.channels"]
     for key in ("data.mean", "data.std"):
-        if len(flat[key]) not in (1, flat["data.channels"]):
-            raise UserError(
-                f"config.{key}={flat[key]!r}: must have 1 or config.data.channels={flat['data.channels']} values"
-            )
+        if len(flat[key]) not in (1, channels):
+            hint = "; --config.data.channels=3 reads gray images as RGB" if channels == 1 else ""
+            raise UserError(f"config.{key}={flat[key]!r}: must have 1 or config.data.channels={channels} values{hint}")
     if config.train.epochs == 0 and config.train.init_from is None:
         raise UserError("config.train.epochs=0.0: must be positive where config.train.init_from names no weights")
