@@ -146,7 +146,7 @@ def _layers(calls: list[_Call], found: arithmetic.Tally, params):
     for number, call in enumerate(calls):
         path = call.module.path
         owned = {} if path in seen else _owned(params, path)
-        mult_adds = found.mult_adds[number]
+        mult_adds = _mult_adds(call, found.mult_adds[number], params)
         if number in found.times and (owned or mult_adds):
             seen.add(path)
             output, times = call.output, found.times[number]
@@ -164,6 +164,13 @@ def _layers(calls: list[_Call], found: arithmetic.Tally, params):
         if path[:-1] not in seen:
             weights = value.size if value.ndim > 1 else 0
             yield Layer("/".join(path), "parameter", (), (), 0, value.size, weights, 0)
+
+
+def _mult_adds(call: _Call, counted: int, params) -> int:
+    """What the trace shows; but a local convolution cuts out its patches by a convolution that is no arithmetic."""
+    if isinstance(call.module, nn.ConvLocal) and counted:
+        return _owned(params, call.module.path)["kernel"].size  # a kernel of its own for each output position
+    return counted
 
 
 def _owned(params, path: tuple[str, ...]) -> dict[str, Any]:

@@ -103,6 +103,11 @@ def test_convolutions_of_one_and_three_axes():
     }
 
 
+def test_a_local_convolution_uses_every_weight_once():
+    counted = cost.count(nn.ConvLocal(6, (3, 3), use_bias=False), (5, 4, 2))
+    assert (counted.mult_adds, counted.weights) == (5 * 4 * 9 * 2 * 6, 5 * 4 * 9 * 2 * 6)
+
+
 def test_products_of_any_module_are_counted_where_they_stand():
     class Attention(nn.Module):
         @nn.compact
