@@ -53,14 +53,16 @@ class Tally:
 
 @dataclasses.dataclass(frozen=True)
 class _Tag:
-    """What is known of a value: a function of weights alone, or the product of a weight and something else.
+    """What is known of a value.
 
     Attributes:
+      kind: "weight", a function of weights alone; "product" of a weight and something else; "carry", what a loop hands
+        from turn to turn, so that adding a product to it adds up products.
       axes: along which the weight varies.
-      scope: where the product was made; None for a weight.
+      scope: where the product or the loop stands; None for a weight.
     """
 
-    is_product: bool
+    kind: str
     axes: frozenset[int]
     scope: int | None = None
 
@@ -105,9 +107,9 @@ class _Walk:
             case "dot_general":
                 self._found.mult_adds[scope] += times * _of_dot(eqn)
             case "scan":
-                return self._inside(eqn.params["jaxpr"], tags, scope, times * eqn.params["length"], eqn)
+                return self._scan(eqn, tags, scope, times)
             case "while":
-                return self._while(eqn, scope, times)
+                return self._while(eqn, tags, scope, times)
             case "cond":
                 return self._cond(eqn, tags[1:], scope, times)
             case name if name in _OPAQUE:
@@ -124,10 +126,24 @@ class _Walk:
         found = self.run(inner, tags if fits else [None] * len(inner.invars), scope, times)
         return found if len(found) == len(eqn.outvars) else [None] * len(eqn.outvars)
 
-    def _while(self, eqn, scope, times) -> list[None]:
+    def _scan(self, eqn, tags, scope, times) -> list[None]:
+        """The body's inputs are constants, carries, and slices, which have an axis less than what they are cut from."""
+        inner = eqn.params["jaxpr"].jaxpr
+        num_carries = sum(v.aval.ndim == w.aval.ndim for v, w in zip(eqn.outvars, inner.outvars, strict=True))
+        last = sum(v.aval.ndim == w.aval.ndim for v, w in zip(eqn.invars, inner.invars, strict=True))
+        inner_tags = [
+            _weight(v.aval) if tag and tag.kind == "weight" else None for v, tag in zip(inner.invars, tags, strict=True)
+        ]
+        inner_tags[last - num_carries : last] = [_carry(v.aval, scope) for v in inner.invars[last - num_carries : last]]
+        self.run(inner, inner_tags, scope, times * eqn.params["length"])
+        return [None] * len(eqn.outvars)
+
+    def _while(self, eqn, tags, scope, times) -> list[None]:
         before = self._found.mult_adds.total()
-        for name in ("cond_jaxpr", "body_jaxpr"):
-            self._inside(eqn.params[name], (), scope, times, eqn)
+        self._inside(eqn.params["cond_jaxpr"], (), scope, times, eqn)
+        body, num_consts = eqn.params["body_jaxpr"].jaxpr, eqn.params["body_nconsts"]
+        consts = tags[eqn.params["cond_nconsts"] :][:num_consts]
+        self.run(body, [*consts, *(_carry(v.aval, scope) for v in body.invars[num_consts:])], scope, times)
         if self._found.mult_adds.total() > before:
             self._report(scope, "a loop runs a number of turns that is not known; one is counted")
         return [None] * len(eqn.outvars)
@@ -150,26 +166,30 @@ class _Walk:
 
     def _elementwise(self, eqn, tags, scope) -> _Tag | None:
         name, (out, *_) = eqn.primitive.name, eqn.outvars
-        tags = [tag if tag is None or not tag.is_product or tag.scope == scope else None for tag in tags]
-        products = [tag for tag in tags if tag and tag.is_product]
+        tags = [tag if tag and tag.scope in (None, scope) else None for tag in tags]
+        products = [tag for tag in tags if tag and tag.kind == "product"]
         if name in _SUMS and products:
             summed = set(eqn.params.get("axes", range(out.aval.ndim)))
             if products[0].axes & summed:
                 self._report(scope, "products with a weight are added up by elementwise operations")
             return None
-        if name in ("add", "sub", "add_any") and len(products) > 1:
+        carries = [tag for tag in tags if tag and tag.kind == "carry"]
+        if name in ("add", "sub", "add_any") and products and len(products) + len(carries) > 1:
             self._report(scope, "products with a weight are added up by elementwise operations")
             return None
         if name in _SAME_VALUES and products:
-            return _Tag(True, _axes_after(eqn, products[0]), scope)
-        weights = [tag for tag in tags if tag]
+            return dataclasses.replace(products[0], axes=_axes_after(eqn, products[0]))
+        weights = [tag for tag in tags if tag and tag.kind == "weight"]
         if products or not weights:
             return None
-        if all(tag or isinstance(atom, core.Literal) for tag, atom in zip(tags, eqn.invars, strict=True)):
+        if all(
+            (tag and tag.kind == "weight") or isinstance(atom, core.Literal)
+            for tag, atom in zip(tags, eqn.invars, strict=True)
+        ):
             axes = _axes_after(eqn, weights[0]) if len(weights) == 1 else frozenset().union(*(w.axes for w in weights))
-            return _Tag(False, axes & _varying(out.aval))
+            return _Tag("weight", axes & _varying(out.aval))
         if name in ("mul", "div"):
-            return _Tag(True, weights[0].axes, scope)
+            return _Tag("product", weights[0].axes, scope)
         return None
 
     def _report(self, scope, reason: str) -> None:
@@ -206,7 +226,11 @@ def _of_convolution(eqn) -> int:
 
 
 def _weight(aval) -> _Tag | None:
-    return _Tag(False, _varying(aval)) if getattr(aval, "size", 1) > 1 else None
+    return _Tag("weight", _varying(aval)) if getattr(aval, "size", 1) > 1 else None
+
+
+def _carry(aval, scope: int) -> _Tag:
+    return _Tag("carry", _varying(aval), scope)
 
 
 def _varying(aval) -> frozenset[int]:

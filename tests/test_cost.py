@@ -185,6 +185,20 @@ class OneVector(nn.Module):
         return jnp.mean(x * self.param("w", nn.initializers.ones, (1, x.shape[-1])), axis=-1)
 
 
+class Accumulated(nn.Module):
+    """The taps of `Shifted` in a loop."""
+
+    @nn.compact
+    def __call__(self, x):
+        taps = self.param("w", nn.initializers.ones, (2, 1, 1, x.shape[-1]))
+
+        def add_tap(total, tap):
+            weight, start = tap
+            return total + jax.lax.dynamic_slice_in_dim(x, start, x.shape[1] - 1, 1) * weight, None
+
+        return jax.lax.scan(add_tap, jnp.zeros_like(x[:, 1:]), (taps, jnp.arange(2)))[0]
+
+
 class HalfSeen(nn.Module):
     @nn.compact
     def __call__(self, x):
@@ -215,6 +229,7 @@ class Callback(nn.Module):
     [
         (Summed, (5,), "added up by elementwise operations"),
         (Shifted, (6, 5), "added up by elementwise operations"),
+        (Accumulated, (6, 5), "added up by elementwise operations"),
         (OneVector, (5,), "added up by elementwise operations"),
         (HalfSeen, (5,), r"/inner \(Summed\).* added up"),
         (Fourier, (8,), "fft hides its arithmetic"),
