@@ -14,7 +14,6 @@ from collections.abc import Mapping
 
 import h5py
 import numpy as np
-import safetensors
 import safetensors.numpy
 
 from mnet_jax.errors import UserError
@@ -58,18 +57,26 @@ def read(path: str | pathlib.Path) -> KerasLayers | StateDict:
     except OSError as error:
         raise UserError(f"weights {path}: {error.strerror}") from error
     try:
-        if head.startswith(b"\x89HDF"):
-            with h5py.File(path, "r") as file:
-                return _keras(file)
-        if head.startswith(b"PK") and _is_keras_archive(path):
-            return _keras_archive(path)
-        if head[8:9] == b"{":
-            return safetensors.numpy.load_file(path)
-    except (OSError, KeyError, ValueError, zipfile.BadZipFile, safetensors.SafetensorError) as error:
-        raise UserError(f"weights {path}: the file is damaged ({error})") from error
-    if path.suffix in (".pth", ".pt", ".bin"):
-        return _torch(path)
-    raise UserError(f"weights {path}: unknown format (known: .h5, .weights.h5, .keras, .safetensors, .pth)")
+        content = _parse(path, head)
+    except UserError:
+        raise
+    except Exception as error:  # whatever bytes at random make the readers raise
+        raise UserError(f"weights {path}: the file is damaged ({type(error).__name__}: {error})") from error
+    if content is None:
+        raise UserError(f"weights {path}: unknown format (known: .h5, .weights.h5, .keras, .safetensors, .pth)")
+    return content
+
+
+def _parse(path: pathlib.Path, head: bytes) -> KerasLayers | StateDict | None:
+    """What is in the file, or None where its format is not known."""
+    if head.startswith(b"\x89HDF"):
+        with h5py.File(path, "r") as file:
+            return _keras(file)
+    if head.startswith(b"PK") and _is_keras_archive(path):
+        return _keras_archive(path)
+    if head[8:9] == b"{":
+        return safetensors.numpy.load_file(path)
+    return _torch(path) if path.suffix in (".pth", ".pt", ".bin") else None
 
 
 def _keras(file: h5py.Group) -> KerasLayers:
@@ -139,8 +146,6 @@ def _torch(path: pathlib.Path) -> StateDict:
     except pickle.UnpicklingError as error:
         reason = str(error).strip().splitlines()[-1]
         raise UserError(f"weights {path}: refused, this is no pickle of tensors alone ({reason})") from error
-    except (RuntimeError, EOFError, OSError, ValueError) as error:
-        raise UserError(f"weights {path}: the file is damaged ({error})") from error
     if not isinstance(state, Mapping) or not all(isinstance(value, torch.Tensor) for value in state.values()):
         raise UserError(f"weights {path}: this is no state dict (names and tensors); save model.state_dict()")
     return {name: value.float().numpy() for name, value in state.items()}

@@ -9,7 +9,7 @@ import safetensors.numpy
 from flax import traverse_util
 
 from mnet_jax import config as config_lib
-from mnet_jax import models, pretrained
+from mnet_jax import models, pretrained, weight_files
 from mnet_jax.errors import UserError
 from tests import foreign_weights
 
@@ -136,6 +136,24 @@ def test_a_cut_off_file_is_damaged(tmp_path, kind, cut):
     path.write_bytes(whole[: int(cut * len(whole))])
     with pytest.raises(UserError, match=r"w.*: the file is damaged"):
         load(path, model)
+
+
+@pytest.mark.parametrize("kind", ["h5", "safetensors"])
+def test_random_bytes_in_a_file_are_damage_not_a_crash(tmp_path, kind):
+    _, variables = foreign_weights.make("mobilenet_v2", alpha=0.35, num_classes=3)
+    path = tmp_path / f"w.{kind}"
+    (foreign_weights.write_keras if kind == "h5" else foreign_weights.write_torchvision)(path, variables)
+    whole, rng, refused = path.read_bytes(), np.random.default_rng(0), 0
+    for _ in range(60):
+        broken = bytearray(whole)
+        for position in rng.integers(0, 4000, 10):
+            broken[position] = rng.integers(0, 256)
+        path.write_bytes(broken)
+        try:
+            weight_files.read(path)
+        except UserError:
+            refused += 1
+    assert refused > 10
 
 
 def test_other_files_are_refused(tmp_path):
