@@ -166,6 +166,20 @@ def test_running_again_skips_what_is_done(finished, environment):
     assert {path: path.stat().st_mtime_ns for path in workdir.glob("trials/*/result.json")} == before
 
 
+@pytest.mark.slow
+def test_evaluating_the_workdir_gives_the_table_again(finished, command):
+    workdir, _ = finished
+    done = command("mnet_jax.evaluate", "--workdir", workdir)
+    assert done.returncode == 0, done.stderr
+    header, *lines = done.stdout.splitlines()
+    assert header.split() == ["trial", "step", "top1", "top5", "loss", "images"]
+    expected = [
+        [row["trial"], str(row["steps"]), *(f"{row[key]:.4f}" for key in ("top1", "top5", "loss")), "100"]
+        for row in results.read(workdir / "results.csv")
+    ]
+    assert [line.split() for line in lines] == expected
+
+
 def kill_all(process):
     """SIGKILL to the sweep and every process it started, as a power cut would."""
     if process.poll() is not None:
