@@ -45,32 +45,36 @@ def full_stride(config: ConfigDict) -> int:
     return config.data.image_size // 7
 
 
+def _model() -> dict:
+    return {
+        "name": "mobilenet_v1",
+        "alpha": 1.0,
+        "num_classes": 10,
+        "total_stride": 8,
+        "padding": config_dict.placeholder(str),
+        "dropout": config_dict.placeholder(float),
+        "bn_momentum": config_dict.placeholder(float),
+        "bn_epsilon": config_dict.placeholder(float),
+        "dtype": "float32",
+        # what only some models have
+        "activation": config_dict.placeholder(str),
+        "separable": config_dict.placeholder(bool),
+        "shallow": config_dict.placeholder(bool),
+        "last_features": config_dict.placeholder(int),
+        "residual": config_dict.placeholder(bool),
+        "linear_bottleneck": config_dict.placeholder(bool),
+        "expansion": config_dict.placeholder(int),
+        "depth_multiplier": config_dict.placeholder(float),
+        "scale_ends": config_dict.placeholder(bool),
+    }
+
+
 def _base(**data) -> ConfigDict:
     return ConfigDict(
         {
             "seed": 0,
             "input_size": data["image_size"],
-            "model": {
-                "name": "mobilenet_v1",
-                "alpha": 1.0,
-                "num_classes": 10,
-                "total_stride": 8,
-                "padding": config_dict.placeholder(str),
-                "dropout": config_dict.placeholder(float),
-                "bn_momentum": config_dict.placeholder(float),
-                "bn_epsilon": config_dict.placeholder(float),
-                "dtype": "float32",
-                # what only some models have
-                "activation": config_dict.placeholder(str),
-                "separable": config_dict.placeholder(bool),
-                "shallow": config_dict.placeholder(bool),
-                "last_features": config_dict.placeholder(int),
-                "residual": config_dict.placeholder(bool),
-                "linear_bottleneck": config_dict.placeholder(bool),
-                "expansion": config_dict.placeholder(int),
-                "depth_multiplier": config_dict.placeholder(float),
-                "scale_ends": config_dict.placeholder(bool),
-            },
+            "model": _model(),
             "data": {
                 "crop": "shift",
                 "crop_padding": 2,

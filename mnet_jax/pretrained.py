@@ -124,12 +124,12 @@ def _from_hub(path: pathlib.Path) -> dict[str, Any]:
             "data.eval_crop_fraction": float(images["crop_pct"]),
             "data.eval_filter": str(images["interpolation"]),
         }
+        if not hub["architecture"].startswith("tf_"):
+            changed |= {"model.padding": "symmetric", "model.bn_epsilon": 1e-5}
     except FileNotFoundError:
         return {}
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise UserError(f"{path}: not as timm's hub writes it ({type(error).__name__}: {error})") from error
-    if not hub["architecture"].startswith("tf_"):
-        changed |= {"model.padding": "symmetric", "model.bn_epsilon": 1e-5}
     return changed
 
 

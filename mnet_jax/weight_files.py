@@ -1,6 +1,7 @@
-"""Weight files of other frameworks to named arrays, told apart by their content; nothing in one is ever run.
+"""Weight files of other frameworks to named arrays, told apart by content; nothing in one is ever run.
 
-HDF5 (Keras 2 and 3), Keras 3's `.keras` archives, safetensors, and PyTorch's `.pth` (only with `weights_only=True`).
+HDF5 (Keras 2 and 3), Keras 3's `.keras` archives, safetensors, and PyTorch's `.pth` (known by that ending; only with
+`weights_only=True`).
 """
 
 import collections
@@ -116,6 +117,8 @@ def _numbered_layers(layers: h5py.Group) -> dict[str | None, list[Layer]]:
         if kind not in _KERAS_VARIABLES:
             raise ValueError(f"no MobileNet has a layer {name}")
         values = [np.asarray(layer["vars"][str(i)]) for i in range(len(layer["vars"]))]
+        if len(values) > len(_KERAS_VARIABLES[kind]):
+            raise ValueError(f"layer {name} has {len(values)} variables, a {kind} has {_KERAS_VARIABLES[kind]}")
         queues[kind][int(number or 0)] = name, dict(zip(_KERAS_VARIABLES[kind], values, strict=False))
     return {kind: [layer for _, layer in sorted(numbered.items())] for kind, numbered in queues.items()}
 
