@@ -1,24 +1,36 @@
-"""Depthwise convolution: one formulation for XLA:CPU, XLA's grouped convolution elsewhere.
+"""Depthwise convolution: sums of shifted products for XLA:CPU, XLA's grouped convolution elsewhere.
 
 On XLA:CPU a grouped convolution runs channel by channel and its weight gradient is expanded into a dense C x C
-convolution. There the forward pass and the input gradient are sums of k * k shifted products, and the weight gradient
-is a loop over output rows. The branch is chosen when the program is lowered, so tracing needs no backend.
+convolution. Sums of shifted products are elementwise there, so XLA vectorises them along the channels. Which of the
+two runs is decided when the program is lowered; tracing needs no backend. `python -m benchmarks.depthwise` times both.
 """
 
 import functools
 import itertools
-from collections.abc import Callable, Iterator
+import math
+from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
 from jax import lax
 
-_DIMENSION_NUMBERS = ("NHWC", "HWIO", "NHWC")
+from mnet_jax.ops.outline import out_of_line
+from mnet_jax.ops.padding import Padding, Pair, pads_of
 
-Padding = str | tuple[tuple[int, int], tuple[int, int]]
+METHODS = ("auto", "shifted", "grouped")
+
+_TERMS = 8  # rows whose products one kernel of the weight gradient adds up: more make it slower to compile, not faster
+_NARROW = 16  # channels below which rows are flattened
 
 
-def depthwise_conv(x: jax.Array, kernel: jax.Array, strides: tuple[int, int] = (1, 1), padding: Padding = "SAME"):
+def depthwise_conv(
+    x: jax.Array,
+    kernel: jax.Array,
+    strides: Pair = (1, 1),
+    padding: Padding = "SAME",
+    dilation: Pair = (1, 1),
+    method: str = "auto",
+) -> jax.Array:
     """Convolves every channel with its own filter.
 
     Args:
@@ -26,116 +38,159 @@ def depthwise_conv(x: jax.Array, kernel: jax.Array, strides: tuple[int, int] = (
       kernel: (k_h, k_w, 1, channels), of the same dtype as `x`.
       strides: along height and width.
       padding: "SAME" (TensorFlow's: the odd pixel goes to the end), "VALID", or ((top, bottom), (left, right)).
+      dilation: distance between the taps of the kernel along height and width.
+      method: "shifted" or "grouped" products; "auto" takes the first on the CPU and the second elsewhere.
 
     Returns:
       (batch, out_height, out_width, channels), in the dtype of `x`.
 
     Raises:
-      ValueError: `kernel` does not have one input channel and as many output channels as `x` has channels.
+      ValueError: `kernel` does not have one input channel and as many output channels as `x` has channels, its dtype
+        is another, it covers more pixels than the padded input has, or `method` is unknown.
     """
     if kernel.ndim != 4 or kernel.shape[2:] != (1, x.shape[-1]):
         raise ValueError(f"depthwise kernel has shape {kernel.shape}, expected (k_h, k_w, 1, {x.shape[-1]})")
-    if isinstance(padding, str):
-        padding = lax.padtype_to_pads(x.shape[1:3], kernel.shape[:2], strides, padding)
-    return _depthwise(x, kernel, tuple(strides), tuple(tuple(pair) for pair in padding))
+    if kernel.dtype != x.dtype:
+        raise ValueError(f"depthwise kernel is {kernel.dtype}, the input {x.dtype}; they must agree")
+    if method not in METHODS:
+        raise ValueError(f"method {method!r} is none of {', '.join(METHODS)}")
+    window = tuple((k - 1) * d + 1 for k, d in zip(kernel.shape[:2], dilation, strict=True))
+    padding = pads_of(x.shape[1:3], window, strides, padding)
+    padded = tuple(size + sum(pad) for size, pad in zip(x.shape[1:3], padding, strict=True))
+    if padded[0] < window[0] or padded[1] < window[1]:
+        raise ValueError(f"the kernel covers {window} pixels, more than the padded input has: {padded}")
+    if method == "grouped":
+        return _grouped(x, kernel, tuple(strides), padding, tuple(dilation))
+    return _depthwise(x, kernel, tuple(strides), padding, tuple(dilation), method)
 
 
-@functools.partial(jax.custom_vjp, nondiff_argnums=(2, 3))
-def _depthwise(x, kernel, strides, padding):
-    return lax.platform_dependent(
+def _grouped(x, kernel, strides, padding, dilation):
+    return lax.conv_general_dilated(
         x,
         kernel,
-        cpu=functools.partial(_shifted_forward, strides=strides, padding=padding),
-        default=functools.partial(_grouped_forward, strides=strides, padding=padding),
+        strides,
+        padding,
+        rhs_dilation=dilation,
+        feature_group_count=x.shape[-1],
+        dimension_numbers=("NHWC", "HWIO", "NHWC"),
     )
 
 
-def _forward(x, kernel, strides, padding):
-    return _depthwise(x, kernel, strides, padding), (x, kernel)
+def _grouped_gradients(x, kernel, dy, **geometry):
+    return jax.vjp(functools.partial(_grouped, **geometry), x, kernel)[1](dy)
 
 
-def _backward(strides, padding, residuals, dy):
-    return lax.platform_dependent(
-        *residuals,
-        dy,
-        cpu=functools.partial(_shifted_backward, strides=strides, padding=padding),
-        default=functools.partial(_grouped_backward, strides=strides, padding=padding),
+def _choose(method: str, shifted: Callable, grouped: Callable, *arrays):
+    if method == "shifted":
+        return shifted(*arrays)
+    return lax.platform_dependent(*arrays, cpu=shifted, default=grouped)
+
+
+@functools.partial(jax.custom_vjp, nondiff_argnums=(2, 3, 4, 5))
+def _depthwise(x, kernel, strides, padding, dilation, method):
+    geometry = {"strides": strides, "padding": padding, "dilation": dilation}
+    return _choose(method, functools.partial(_shifted, **geometry), functools.partial(_grouped, **geometry), x, kernel)
+
+
+def _depthwise_forward(x, kernel, strides, padding, dilation, method):
+    geometry = {"strides": strides, "padding": padding, "dilation": dilation}
+    shifted = functools.partial(_shifted, **geometry, outlined=True)
+    return _choose(method, shifted, functools.partial(_grouped, **geometry), x, kernel), (x, kernel)
+
+
+def _depthwise_backward(strides, padding, dilation, method, residuals, dy):
+    geometry = {"strides": strides, "padding": padding, "dilation": dilation}
+    shifted = functools.partial(_shifted_gradients, **geometry)
+    return _choose(method, shifted, functools.partial(_grouped_gradients, **geometry), *residuals, dy)
+
+
+_depthwise.defvjp(_depthwise_forward, _depthwise_backward)
+
+
+def _shifted(x, kernel, strides, padding, dilation, outlined=False):
+    """`outlined` keeps the sum out of other kernels: in training it has several readers, and each would repeat it."""
+    channels = x.shape[-1]
+    out_size = tuple(
+        (size + sum(pad) - (k - 1) * d - 1) // s + 1
+        for size, pad, k, d, s in zip(x.shape[1:3], padding, kernel.shape[:2], dilation, strides, strict=True)
     )
+    flat = strides[1] == 1 and channels < _NARROW
+    taps = list(itertools.product(*map(range, kernel.shape[:2])))
+    weights = [jnp.tile(kernel[i, j], out_size[1]) if flat else kernel[i, j] for i, j in taps]
+
+    def sum_of_taps(x, *weights):
+        products = (
+            _tap(x, (i * dilation[0], j * dilation[1]), out_size, strides, channels)
+            * weight.reshape(*[1] * (x.ndim - 1), -1)
+            for (i, j), weight in zip(taps, weights, strict=True)
+        )
+        return functools.reduce(jnp.add, products)
+
+    y = (out_of_line(sum_of_taps) if outlined else sum_of_taps)(_rows(x, padding, flat), *weights)
+    return y.reshape(x.shape[0], *out_size, channels)
 
 
-_depthwise.defvjp(_forward, _backward)
+def _rows(x, padding, flat):
+    """Pads the image; `flat` makes one axis of a row, for long loops even where there are few channels."""
+    if not flat:
+        return jnp.pad(x, ((0, 0), *padding, (0, 0)))
+    channels = x.shape[-1]
+    columns = tuple(pixels * channels for pixels in padding[1])
+    return jnp.pad(x.reshape(*x.shape[:2], -1), ((0, 0), padding[0], columns))
 
 
-def _grouped_forward(x, kernel, strides, padding):
-    return lax.conv_general_dilated(
-        x, kernel, strides, padding, feature_group_count=x.shape[-1], dimension_numbers=_DIMENSION_NUMBERS
-    )
+def _tap(rows, start, size, strides, channels):
+    """The pixels of `size` rows and columns, `strides` apart, from `start` on."""
+    (top, left), (height, width) = start, size
+    bottom = top + (height - 1) * strides[0] + 1
+    if rows.ndim == 4:
+        limits = (rows.shape[0], bottom, left + (width - 1) * strides[1] + 1, channels)
+        return lax.slice(rows, (0, top, left, 0), limits, (1, *strides, 1))
+    limits = (rows.shape[0], bottom, (left + width) * channels)
+    return lax.slice(rows, (0, top, left * channels), limits, (1, strides[0], 1))
 
 
-def _grouped_backward(x, kernel, dy, strides, padding):
-    forward: Callable = functools.partial(_grouped_forward, strides=strides, padding=padding)
-    return jax.vjp(forward, x, kernel)[1](dy)
+def _shifted_gradients(x, kernel, dy, **geometry):
+    return _input_gradient(x, kernel, dy, **geometry), _weight_gradient(x, kernel, dy, **geometry)
 
 
-def _shifted_forward(x, kernel, strides, padding):
-    x = jnp.pad(x, ((0, 0), *padding, (0, 0)))
-    out_size = [(size - k) // s + 1 for size, k, s in zip(x.shape[1:3], kernel.shape[:2], strides, strict=True)]
-    return _sum_of_taps(x, kernel, out_size, strides)
-
-
-def _shifted_backward(x, kernel, dy, strides, padding):
-    return _shifted_input_gradient(x, kernel, dy, strides, padding), _row_loop_weight_gradient(
-        x, kernel, dy, strides, padding
-    )
-
-
-def _shifted_input_gradient(x, kernel, dy, strides, padding):
+def _input_gradient(x, kernel, dy, strides, padding, dilation):
     """The stride-1 convolution of `dy`, spread by the strides, with the flipped kernel."""
     edges = []
-    for size, out, k, s, (before, _) in zip(
-        x.shape[1:3], dy.shape[1:3], kernel.shape[:2], strides, padding, strict=True
+    for size, out, k, d, s, (before, _) in zip(
+        x.shape[1:3], dy.shape[1:3], kernel.shape[:2], dilation, strides, padding, strict=True
     ):
-        spread = (out - 1) * s + 1
-        low = k - 1 - before
-        edges.append((low, size + k - 1 - low - spread, s - 1))
+        reach = (k - 1) * d
+        low = reach - before
+        edges.append((low, size + reach - low - (out - 1) * s - 1, s - 1))
     dy = lax.pad(dy, jnp.zeros((), dy.dtype), ((0, 0, 0), *edges, (0, 0, 0)))
-    return _sum_of_taps(dy, kernel[::-1, ::-1], x.shape[1:3], (1, 1))
+    return _shifted(dy, kernel[::-1, ::-1], (1, 1), ((0, 0), (0, 0)), dilation, outlined=True)
 
 
-def _row_loop_weight_gradient(x, kernel, dy, strides, padding):
-    """Accumulates the k * k products of one output row after another, in float32 or better."""
+def _weight_gradient(x, kernel, dy, strides, padding, dilation):
+    """Sums of products over images and pixels, in float32 or better: first of `_TERMS` rows, then of what is left."""
     dtype = jnp.promote_types(x.dtype, jnp.float32)
-    x = jnp.pad(x, ((0, 0), *padding, (0, 0)))
-    k_h, k_w = kernel.shape[:2]
     _, out_height, out_width, channels = dy.shape
+    group = math.ceil(out_height / _TERMS)
+    terms = math.ceil(out_height / group)
+    missing = terms * group - out_height
+    (top, bottom), columns = padding
+    flat = strides[1] == 1
+    x = _rows(x, ((top, bottom + missing * strides[0]), columns), flat)
+    dy = _rows(dy, ((0, missing), (0, 0)), flat)
+    size = (group, out_width)
 
-    def add_row(row, total):
-        dy_BxWxC = lax.dynamic_index_in_dim(dy, row, 1, keepdims=False).astype(dtype)
-        x_rows = lax.dynamic_slice_in_dim(x, row * strides[0], k_h, 1).astype(dtype)
-        products = [
-            jnp.sum(_every(x_rows[:, i], j, out_width, strides[1]) * dy_BxWxC, axis=0)
-            for i, j in itertools.product(range(k_h), range(k_w))
-        ]
-        return total + jnp.stack(products)
+    def weight(x, dy, i, j):
+        products = (
+            _tap(x, (i * dilation[0] + row * strides[0], j * dilation[1]), size, strides, channels).astype(dtype)
+            * lax.slice_in_dim(dy, row, row + group, axis=1).astype(dtype)
+            for row in range(0, terms * group, group)
+        )
+        return functools.reduce(jnp.add, products)
 
-    total = jnp.zeros((k_h * k_w, out_width, channels), dtype)
-    total = lax.fori_loop(0, out_height, add_row, total)
-    return total.sum(axis=1).reshape(kernel.shape).astype(kernel.dtype)
+    @out_of_line
+    def weights(x, dy):
+        taps = jnp.stack([weight(x, dy, i, j) for i, j in itertools.product(*map(range, kernel.shape[:2]))])
+        return taps.reshape(*kernel.shape[:2], -1, channels).sum(axis=2, keepdims=True)
 
-
-def _sum_of_taps(x, kernel, out_size, strides):
-    k_h, k_w = kernel.shape[:2]
-    weights = (kernel[i, j].reshape(1, 1, 1, -1) for i, j in itertools.product(range(k_h), range(k_w)))
-    taps = _taps(x, (k_h, k_w), out_size, strides)
-    return functools.reduce(jnp.add, (tap * w for tap, w in zip(taps, weights, strict=True)))
-
-
-def _taps(x, window, out_size, strides) -> Iterator[jax.Array]:
-    for i, j in itertools.product(*map(range, window)):
-        rows = lax.slice_in_dim(x, i, i + (out_size[0] - 1) * strides[0] + 1, strides[0], axis=1)
-        yield lax.slice_in_dim(rows, j, j + (out_size[1] - 1) * strides[1] + 1, strides[1], axis=2)
-
-
-def _every(row, start, count, stride):
-    """`count` columns of a (batch, width, channels) row, `stride` apart."""
-    return lax.slice_in_dim(row, start, start + (count - 1) * stride + 1, stride, axis=1)
+    return weights(x, dy).astype(kernel.dtype)
