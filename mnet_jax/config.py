@@ -14,7 +14,7 @@ from ml_collections import ConfigDict
 from mnet_jax import models, pretrained
 from mnet_jax.data import decode, sources
 from mnet_jax.errors import UserError
-from mnet_jax.models.layers import ACTIVATIONS, PADDINGS
+from mnet_jax.models.layers import ACTIVATIONS, LAYERS, PADDINGS
 from mnet_jax.optim import OPTIMIZERS, SCHEDULES
 
 # What cannot change a trial's result, and so is no part of its identity.
@@ -83,6 +83,7 @@ _CHOICES: dict[str, tuple[str, ...]] = {
     "model.name": tuple(models.MODELS),
     "model.padding": PADDINGS,
     "model.activation": tuple(ACTIVATIONS),
+    "model.layers": LAYERS,
     "model.dtype": ("float32", "bfloat16"),
     "data.name": tuple(sources.SOURCES),
     "data.crop": ("none", "shift", "inception"),

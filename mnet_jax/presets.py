@@ -55,6 +55,7 @@ def _model() -> dict:
         "dropout": config_dict.placeholder(float),
         "bn_momentum": config_dict.placeholder(float),
         "bn_epsilon": config_dict.placeholder(float),
+        "layers": "fast",
         "dtype": "float32",
         # what only some models have
         "activation": config_dict.placeholder(str),

@@ -13,7 +13,10 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
+from mnet_jax.ops.batch_norm import batch_norm, normalize
 from mnet_jax.ops.depthwise import depthwise_conv
+from mnet_jax.ops.patches import patch_conv
+from mnet_jax.ops.pointwise import pointwise_conv
 
 Dtype = Any
 
@@ -23,7 +26,11 @@ ACTIVATIONS: dict[str, Callable[[jax.Array], jax.Array]] = {
     "hard_swish": nn.hard_swish,
 }
 
+LAYERS = ("fast", "textbook")
+
 PADDINGS = ("same", "symmetric", "keras_v1")
+
+_FEW_CHANNELS = 4  # colours: a convolution of so few input channels is a matrix product of patches
 
 DEPTHWISE = "depthwise_conv"  # name of every depthwise kernel's module: the optimizer spares these from weight decay
 
@@ -74,6 +81,7 @@ class ConvBN(nn.Module):
       padding: one of `PADDINGS`; see `pads`.
       bn_momentum: decay of the running statistics.
       bn_epsilon: added to the variance.
+      layers: "fast" for those of `mnet_jax.ops`, "textbook" for XLA's convolutions and `nn.BatchNorm`.
       dtype: of the computation; parameters and statistics are float32.
     """
 
@@ -84,6 +92,7 @@ class ConvBN(nn.Module):
     padding: str = "same"
     bn_momentum: float = 0.99
     bn_epsilon: float = 1e-3
+    layers: str = "fast"
     dtype: Dtype = jnp.float32
 
     @nn.compact
@@ -99,24 +108,53 @@ class ConvBN(nn.Module):
             use_bias=False,
             kernel_init=kernel_init,
             dtype=self.dtype,
-            conv_general_dilated=self._convolution(),
+            conv_general_dilated=self._convolution(x_BxHxWxC.shape[-1]),
             name=DEPTHWISE if depthwise else "conv",
         )(x_BxHxWxC)
-        x = nn.BatchNorm(
-            use_running_average=not train,
-            momentum=self.bn_momentum,
-            epsilon=self.bn_epsilon,
-            dtype=self.dtype,
-            name="bn",
-        )(x)
-        return x if self.activation is None else ACTIVATIONS[self.activation](x)
+        settings = {
+            "use_running_average": not train,
+            "momentum": self.bn_momentum,
+            "epsilon": self.bn_epsilon,
+            "dtype": self.dtype,
+            "name": "bn",
+        }
+        if self.layers == "textbook":
+            return _activation(self.activation)(nn.BatchNorm(**settings)(x))
+        return _BatchNorm(activation=self.activation, **settings)(x)
 
-    def _convolution(self) -> Callable:
+    def _convolution(self, channels: int) -> Callable:
+        if self.layers == "textbook":
+            return lax.conv_general_dilated
         if self.features is None:
-            return _depthwise_convolution
+            return _as_convolution(depthwise_conv)
         if self.kernel_size == 1 and self.stride == 1:
-            return _pointwise_convolution
+            return _as_convolution(lambda x, kernel, *_: pointwise_conv(x, kernel))
+        if channels <= _FEW_CHANNELS:
+            return _as_convolution(patch_conv)
         return lax.conv_general_dilated
+
+
+class _BatchNorm(nn.BatchNorm):
+    """`nn.BatchNorm` and an activation in one; same parameters, same statistics."""
+
+    activation: str | None = None
+
+    @nn.compact
+    def __call__(self, x_BxHxWxC: jax.Array) -> jax.Array:
+        shape = x_BxHxWxC.shape[-1:]
+        mean = self.variable("batch_stats", "mean", jnp.zeros, shape, jnp.float32)
+        variance = self.variable("batch_stats", "var", jnp.ones, shape, jnp.float32)
+        scale = self.param("scale", self.scale_init, shape, self.param_dtype)
+        bias = self.param("bias", self.bias_init, shape, self.param_dtype)
+        activation = _activation(self.activation)
+        if self.use_running_average:
+            y = normalize(x_BxHxWxC, mean.value, variance.value, scale, bias, self.epsilon)
+            return activation(y).astype(x_BxHxWxC.dtype)
+        y, *of_batch = batch_norm(x_BxHxWxC, scale, bias, self.epsilon, activation)
+        if not self.is_initializing():
+            for running, new in zip((mean, variance), of_batch, strict=True):
+                running.value = self.momentum * running.value + (1 - self.momentum) * new.astype(jnp.float32)
+        return y
 
 
 class SqueezeExcite(nn.Module):
@@ -168,13 +206,13 @@ def _average(x_BxHxWxC: jax.Array, dtype: Dtype) -> jax.Array:
     return jnp.mean(x_BxHxWxC, axis=(1, 2), dtype=jnp.float32).astype(dtype)
 
 
-def _depthwise_convolution(x, kernel, strides, padding, **_):
-    return depthwise_conv(x, kernel, strides, padding)
+def _activation(name: str | None) -> Callable[[jax.Array], jax.Array]:
+    return (lambda x: x) if name is None else ACTIVATIONS[name]
 
 
-def _pointwise_convolution(x, kernel, strides, padding, **_):
-    """A 1x1 convolution as a matrix product, which XLA runs faster."""
-    return jnp.einsum("bhwc,cd->bhwd", x, kernel[0, 0])
+def _as_convolution(op: Callable) -> Callable:
+    """What `nn.Conv` takes in place of `lax.conv_general_dilated`."""
+    return lambda x, kernel, strides, padding, **_: op(x, kernel, strides, padding)
 
 
 def conv_bn(config, activation: str) -> Callable[..., ConvBN]:
@@ -185,5 +223,6 @@ def conv_bn(config, activation: str) -> Callable[..., ConvBN]:
         padding=config.padding,
         bn_momentum=config.bn_momentum,
         bn_epsilon=config.bn_epsilon,
+        layers=config.layers,
         dtype=config.dtype,
     )

@@ -71,6 +71,7 @@ class MobileNetV3(nn.Module):
       padding: see `layers.pads`.
       dropout: rate before the last dense layer.
       bn_momentum, bn_epsilon: of the running statistics and of the variance.
+      layers: "fast" or "textbook"; see `layers.ConvBN`.
       dtype: of the computation; parameters and statistics are float32.
     """
 
@@ -86,6 +87,7 @@ class MobileNetV3(nn.Module):
     dropout: float = 0.2
     bn_momentum: float = 0.997
     bn_epsilon: float = 1e-3
+    layers: str = "fast"
     dtype: Any = jnp.float32
 
     @nn.compact

@@ -54,20 +54,30 @@ def test_v2_shrinks_all_but_its_last_convolution(alpha, last):
 
 
 @pytest.mark.parametrize("name", ["mobilenet_v1", "mobilenet_v2", "mobilenet_v3_small"])
-def test_logits_and_statistics_equal_textbook_layers(name, monkeypatch):
-    """The same parameters through plain `nn.Conv`: only the arithmetic of the convolutions may differ."""
-    model = build(name=name, alpha=0.25, total_stride=8, dropout=0.0)
-    x = jax.random.normal(jax.random.key(1), (4, 19, 19, 2))
-    variables = jax.jit(model.init)(jax.random.key(0), x)
+def test_fast_layers_equal_textbook_ones(name):
+    """Same tree, and to the rounding of float64 the same logits, statistics and gradients."""
+    networks = [build(name=name, alpha=0.25, total_stride=8, dropout=0.0, layers=layers_) for layers_ in layers.LAYERS]
+    x = np.random.default_rng(0).normal(size=(4, 19, 19, 2))
+    with jax.enable_x64(True):
+        trees = [jax.eval_shape(network.init, jax.random.key(0), x) for network in networks]
+        assert trees[0] == trees[1]
+        variables = jax.jit(networks[0].init)(jax.random.key(0), x)
 
-    def train():
-        return jax.jit(lambda v: model.apply(v, x, train=True, mutable=["batch_stats"]))(variables)
+        def outcome(network):
+            network = network.clone(dtype=jnp.float64)
 
-    logits, state = train()
-    monkeypatch.setattr(layers.ConvBN, "_convolution", lambda self: jax.lax.conv_general_dilated)
-    expected_logits, expected_state = train()
-    np.testing.assert_allclose(logits, expected_logits, rtol=1e-3, atol=1e-3)
-    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-3, atol=1e-4), state, expected_state)
+            def loss(params, x):
+                logits, state = network.apply(
+                    {"params": params, "batch_stats": variables["batch_stats"]}, x, train=True, mutable=["batch_stats"]
+                )
+                return jax.nn.logsumexp(logits * 3.0, axis=-1).sum(), (logits, state)
+
+            train = jax.jit(jax.value_and_grad(loss, argnums=(0, 1), has_aux=True))(variables["params"], x)
+            return train, jax.jit(network.apply)(variables, x)
+
+        for (path, ours), (_, theirs) in zip(*map(jax.tree.leaves_with_path, map(outcome, networks)), strict=True):
+            scale = np.abs(theirs).max() + 1e-6
+            np.testing.assert_allclose(ours / scale, theirs / scale, atol=3e-5, err_msg=jax.tree_util.keystr(path))
 
 
 def test_bfloat16_computes_in_bfloat16_with_float32_parameters_and_logits():
