@@ -1,11 +1,13 @@
 """Trials one after another on this machine, each in a process of its own, so that a crash takes only its trial."""
 
+import os
 import signal
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Sequence
 
+from mnet_jax.runtime import environment
 from mnet_jax.signals import Interrupted, Interruption
 from mnet_jax.workdir import FAILED, QUEUED, RUNNING, TrialFolder
 
@@ -36,7 +38,12 @@ def _run(folder: TrialFolder, interruption: Interruption, on_poll: Callable[[Tri
     command = [sys.executable, "-u", "-m", "mnet_jax.launchers.worker", str(folder.path)]
     with folder.log_path.open("ab") as log:
         process = subprocess.Popen(
-            command, stdin=subprocess.PIPE, stdout=log, stderr=subprocess.STDOUT, start_new_session=True
+            command,
+            stdin=subprocess.PIPE,
+            stdout=log,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+            env=os.environ | environment(),
         )
     try:
         while process.poll() is None:
