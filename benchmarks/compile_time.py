@@ -1,0 +1,88 @@
+"""Seconds that the models of a sweep take to compile, cold and from the persistent cache.
+
+`python -m benchmarks.compile_time` compiles the training step of every cell of the paper's grid twice, in a process
+each, with a cache that is empty at first, and counts what the second process compiles.
+"""
+
+import argparse
+import itertools
+import json
+import pathlib
+import subprocess
+import sys
+import tempfile
+import time
+
+from benchmarks.task import Task
+from mnet_jax import presets
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--model", nargs="+", default=["mobilenet_v1"])
+    parser.add_argument("--alpha", nargs="+", type=float, default=presets.ALPHAS)
+    parser.add_argument("--input_size", nargs="+", type=int, default=[224, 192, 160, 128])
+    parser.add_argument("--layers", nargs="+", default=["fast", "textbook"])
+    parser.add_argument("--json", type=pathlib.Path, help="where to write every measurement")
+    parser.add_argument("--one", help=argparse.SUPPRESS)
+    args = parser.parse_args()
+    if args.one:
+        print(json.dumps(_compile(**json.loads(args.one))))
+        return
+    rows = []
+    print(f"{'':34}{'trace':>8}{'compile':>9}{'again':>8}{'compiled again':>16}")
+    for cell in itertools.product(args.model, args.alpha, args.input_size, args.layers):
+        row = dict(zip(("model", "alpha", "input_size", "layers"), cell, strict=True))
+        with tempfile.TemporaryDirectory() as cache:
+            first, second = (_in_a_process(row | {"cache": cache}) for _ in range(2))
+        rows.append(row | {"first": first, "second": second})
+        name = f"{row['model']} {row['alpha']:g} at {row['input_size']}, {row['layers']}"
+        print(
+            f"{name:34}{first['trace_seconds']:>6.1f} s{first['compile_seconds']:>7.1f} s"
+            f"{second['compile_seconds']:>6.1f} s{second['cache_misses']:>16}",
+            flush=True,
+        )
+    if args.json:
+        args.json.write_text(json.dumps(rows, indent=1) + "\n")
+
+
+def _in_a_process(row: dict) -> dict:
+    command = [sys.executable, "-m", "benchmarks.compile_time", "--one", json.dumps(row)]
+    return json.loads(subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout)
+
+
+def _compile(model: str, alpha: float, input_size: int, layers: str, cache: str) -> dict:
+    import jax
+    import numpy as np
+
+    from benchmarks.contenders import with_jax
+    from mnet_jax import config as configs
+    from mnet_jax import models, optim, step
+
+    misses = []
+    jax.monitoring.register_event_listener(
+        lambda event, **_: misses.append(event) if event == "/jax/compilation_cache/cache_misses" else None
+    )
+    jax.config.update("jax_compilation_cache_dir", cache)
+    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
+    config = with_jax.resolve(Task(model, alpha, input_size, batch_size=16), layers)
+    network = models.build(config.model)
+    optimizer, _ = optim.build(config.optim, configs.steps(config, num_train=1600))
+    state = jax.eval_shape(lambda: step.create_state(network, optimizer, config))
+    batch = {
+        "image": jax.ShapeDtypeStruct((16, input_size, input_size, 3), np.uint8),
+        "label": jax.ShapeDtypeStruct((16,), np.int32),
+    }
+    start = time.perf_counter()
+    lowered = jax.jit(step.make_train_step(network, optimizer, config), donate_argnums=0).lower(state, batch)
+    traced = time.perf_counter()
+    lowered.compile()
+    return {
+        "trace_seconds": traced - start,
+        "compile_seconds": time.perf_counter() - traced,
+        "cache_misses": len(misses),
+    }
+
+
+if __name__ == "__main__":
+    main()

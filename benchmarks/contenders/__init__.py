@@ -1,0 +1,1 @@
+"""One module per framework; each has `build(task, **variant) -> Built`."""

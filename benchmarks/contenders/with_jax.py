@@ -1,0 +1,70 @@
+"""mnet_jax's own step, with its fast or its textbook layers."""
+
+from importlib.metadata import version
+
+import jax
+import numpy as np
+
+from benchmarks.contenders.worker import Built
+from benchmarks.task import Task
+from mnet_jax import config as configs
+from mnet_jax import models, optim, presets, runtime, step
+
+
+def build(task: Task, layers: str) -> Built:
+    config = resolve(task, layers)
+    model = models.build(config.model)
+    optimizer, _ = optim.build(config.optim, configs.steps(config, num_train=100 * task.batch_size))
+    state = jax.jit(lambda: step.create_state(model, optimizer, config))()
+    rng = np.random.default_rng(0)
+    shape = (task.batch_size, task.input_size, task.input_size, 3)
+    batch = {
+        "image": rng.integers(0, 256, shape, np.uint8),
+        "label": rng.integers(0, 1000, task.batch_size, np.int32),
+        "mask": np.ones(task.batch_size, np.float32),
+    }
+    batch = jax.device_put(batch)
+    if task.inference:
+        variables = {"params": state.params, "batch_stats": state.batch_stats}
+        compiled = jax.jit(step.make_eval_step(model, config)).lower(variables, batch).compile()
+
+        def run(steps):
+            for _ in range(steps):
+                sums = compiled(variables, batch)
+            jax.block_until_ready(sums)
+    else:
+        del batch["mask"]
+        train_step = jax.jit(step.make_train_step(model, optimizer, config), donate_argnums=0)
+        compiled = train_step.lower(state, batch).compile()
+        states = [state]
+
+        def run(steps):
+            for _ in range(steps):
+                states[0], metrics = compiled(states[0], batch)
+            jax.block_until_ready(metrics)
+
+    about = {name: version(name) for name in ("jax", "jaxlib", "flax")} | {"device": runtime.device_name()}
+    return Built(run, _peak_bytes, compiled.memory_analysis().temp_size_in_bytes, about)
+
+
+def resolve(task: Task, layers: str):
+    """The ImageNet preset with SGD and momentum, which every framework has, at the task's size."""
+    return configs.resolve(
+        presets.get("imagenet"),
+        {
+            "input_size": task.input_size,
+            "model.name": task.model,
+            "model.alpha": task.alpha,
+            "model.dtype": task.dtype,
+            "model.layers": layers,
+            "data.image_size": task.input_size,
+            "optim.name": "sgd",
+            "train.batch_size": task.batch_size,
+            "train.ema_decay": 0.0,
+        },
+    )
+
+
+def _peak_bytes() -> int | None:
+    statistics = jax.local_devices()[0].memory_stats()
+    return statistics and statistics["peak_bytes_in_use"]
