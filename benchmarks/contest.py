@@ -98,10 +98,10 @@ def hold(
     """Lets the contenders take turns; those that cannot run here are named on stderr and left out.
 
     Args:
-      names: of the contenders, the first one being ours.
+      names: of the contenders.
       task: what they do.
       pythons: the interpreter of a contender that is not this one.
-      turns: of each contender, after one to warm up.
+      turns: of each contender, at least 2 for a spread; each begins with steps that are not measured.
       turn_seconds: about how long a turn lasts.
     """
     contenders = {}

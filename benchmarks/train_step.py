@@ -15,17 +15,16 @@ _MODELS = ("mobilenet_v1", "mobilenet_v2")
 
 def main() -> None:
     args = _parse()
-    pythons = dict(entry.split("=", 1) for entry in args.python)
     report = {"command": " ".join(["python -m benchmarks.train_step", *sys.argv[1:]]), "tasks": []}
     for model, alpha, size, batch in itertools.product(args.model, args.alpha, args.input_size, args.batch_size):
         task = Task(model, alpha, size, batch, args.dtype, args.inference)
-        results = contest.hold(args.contenders, task, pythons, args.turns, args.turn_seconds)
+        results = contest.hold(args.contenders, task, dict(args.python), args.turns, args.turn_seconds)
         _print(task, results)
         report["tasks"].append({"task": vars(task), "results": {name: vars(r) for name, r in results.items()}})
+        _save(report, args.json)
     if args.bandwidth:
         _print_bound(report)
-    if args.json:
-        args.json.write_text(json.dumps(report, indent=1) + "\n")
+        _save(report, args.json)
 
 
 def _parse() -> argparse.Namespace:
@@ -37,12 +36,31 @@ def _parse() -> argparse.Namespace:
     parser.add_argument("--dtype", choices=["float32", "bfloat16"], default="float32")
     parser.add_argument("--inference", action="store_true", help="a forward pass in place of a training step")
     parser.add_argument("--contenders", nargs="+", choices=CONTENDERS, default=list(CONTENDERS))
-    parser.add_argument("--python", nargs="*", default=[], metavar="CONTENDER=PATH", help="its own interpreter")
-    parser.add_argument("--turns", type=int, default=7, help="of each contender")
+    parser.add_argument("--python", nargs="*", default=[], type=_interpreter, metavar="CONTENDER=PATH")
+    parser.add_argument("--turns", type=_turns, default=7, help="of each contender, at least 2")
     parser.add_argument("--turn_seconds", type=float, default=2.0)
     parser.add_argument("--bandwidth", action="store_true", help="compare with the bound that memory sets")
     parser.add_argument("--json", type=pathlib.Path, help="where to write every measurement")
     return parser.parse_args()
+
+
+def _interpreter(text: str) -> tuple[str, str]:
+    name, _, path = text.partition("=")
+    if name not in CONTENDERS or not pathlib.Path(path).is_file():
+        expected = f"one of {', '.join(CONTENDERS)}, =, and the path of an interpreter"
+        raise argparse.ArgumentTypeError(f"{text!r} is not {expected}")
+    return name, path
+
+
+def _turns(text: str) -> int:
+    if not text.isdigit() or int(text) < 2:
+        raise argparse.ArgumentTypeError(f"{text!r}: a spread takes at least 2 turns")
+    return int(text)
+
+
+def _save(report: dict, path: pathlib.Path | None) -> None:
+    if path:
+        path.write_text(json.dumps(report, indent=1) + "\n")
 
 
 def _print(task: Task, results: dict[str, contest.Result]) -> None:

@@ -135,7 +135,7 @@ class ConvBN(nn.Module):
 
 
 class _BatchNorm(nn.BatchNorm):
-    """`nn.BatchNorm` and an activation in one; same parameters, same statistics."""
+    """`nn.BatchNorm` and an activation in one; same parameters, same statistics; to `mnet_jax.cost` the same layer."""
 
     activation: str | None = None
 

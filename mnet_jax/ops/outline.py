@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 try:
     from jax.experimental.xla_metadata import xla_metadata_call
-except ImportError:  # before jax 0.11
+except ImportError:  # jax 0.10
     from jax.experimental.scheduling_groups import xla_metadata_call
 
 

@@ -10,6 +10,7 @@ from jax import lax
 
 from mnet_jax import runtime
 from mnet_jax.ops.depthwise import METHODS, depthwise_conv
+from tests.convolutions import arrays, assert_same, outcome
 
 
 def reference(x, kernel, strides=(1, 1), padding="SAME", dilation=(1, 1)):
@@ -25,20 +26,8 @@ def reference(x, kernel, strides=(1, 1), padding="SAME", dilation=(1, 1)):
     )
 
 
-def arrays(shape, k, seed=0, dtype=np.float64):
-    rng = np.random.default_rng(seed)
-    return rng.normal(size=shape).astype(dtype), rng.normal(size=(k, k, 1, shape[-1])).astype(dtype)
-
-
-def outcome(convolve, x, kernel):
-    """The output, and both gradients for a random gradient of the output."""
-    y, vjp = jax.vjp(convolve, x, kernel)
-    return y, *vjp(np.random.default_rng(1).normal(size=y.shape).astype(y.dtype))
-
-
-def assert_same(ours, theirs, tolerance=1e-10):
-    for a, b in zip(ours, theirs, strict=True):
-        np.testing.assert_allclose(a, b, rtol=tolerance, atol=tolerance)
+def depthwise_arrays(shape, k, dtype=np.float64):
+    return arrays(shape, (k, k, 1, shape[-1]), dtype)
 
 
 @settings(max_examples=25, deadline=None, derandomize=True)
@@ -57,14 +46,14 @@ def test_forward_and_gradients_equal_the_grouped_convolution(
 ):
     geometry = {"strides": strides, "padding": padding, "dilation": dilation}
     with jax.enable_x64(True):
-        x, kernel = arrays((batch, height, width, channels), k)
+        x, kernel = depthwise_arrays((batch, height, width, channels), k)
         ours = outcome(functools.partial(depthwise_conv, **geometry), x, kernel)
         assert_same(ours, outcome(functools.partial(reference, **geometry), x, kernel))
 
 
 @pytest.mark.parametrize("method", METHODS)
 def test_every_method_gives_the_same(method):
-    x, kernel = arrays((2, 7, 7, 3), 3, dtype=np.float32)
+    x, kernel = depthwise_arrays((2, 7, 7, 3), 3, dtype=np.float32)
     convolve = functools.partial(depthwise_conv, strides=(2, 2), padding=((1, 1), (1, 1)), method=method)
     expected = functools.partial(reference, strides=(2, 2), padding=((1, 1), (1, 1)))
     assert_same(outcome(convolve, x, kernel), outcome(expected, x, kernel), 1e-5)
@@ -72,14 +61,14 @@ def test_every_method_gives_the_same(method):
 
 @pytest.mark.parametrize(("platform", "is_grouped"), [("cpu", False), ("cuda", True), ("tpu", True)])
 def test_each_platform_gets_its_own_program(platform, is_grouped):
-    x, kernel = arrays((2, 8, 8, 4), 3, dtype=np.float32)
+    x, kernel = depthwise_arrays((2, 8, 8, 4), 3, dtype=np.float32)
     gradients = jax.jit(functools.partial(outcome, depthwise_conv))
     program = gradients.trace(x, kernel).lower(lowering_platforms=(platform,)).as_text()
     assert ("stablehlo.convolution" in program) == is_grouped
 
 
 def test_bfloat16_stays_bfloat16_and_sums_weights_in_float32():
-    x, kernel = arrays((2, 33, 33, 4), 3, dtype=np.float32)
+    x, kernel = depthwise_arrays((2, 33, 33, 4), 3, dtype=np.float32)
     x, kernel = jnp.asarray(x, jnp.bfloat16), jnp.asarray(kernel, jnp.bfloat16)
     ours = outcome(depthwise_conv, x, kernel)
     assert {array.dtype for array in ours} == {jnp.dtype(jnp.bfloat16)}
@@ -90,7 +79,7 @@ def test_bfloat16_stays_bfloat16_and_sums_weights_in_float32():
 
 
 def test_works_under_jit_vmap_and_checkpoint():
-    x, kernel = arrays((3, 2, 6, 6, 2), 3, dtype=np.float32)
+    x, kernel = depthwise_arrays((3, 2, 6, 6, 2), 3, dtype=np.float32)
     expected = [outcome(reference, example, kernel) for example in x]
 
     def gradients(x):
@@ -103,7 +92,7 @@ def test_works_under_jit_vmap_and_checkpoint():
 
 def test_a_batch_spread_over_devices_gives_the_same():
     mesh = runtime.local_mesh()
-    x, kernel = arrays((2 * mesh.size, 9, 9, 5), 3, dtype=np.float32)
+    x, kernel = depthwise_arrays((2 * mesh.size, 9, 9, 5), 3, dtype=np.float32)
     sharded = jax.device_put(x, runtime.sharded(mesh))
     ours = jax.jit(functools.partial(outcome, depthwise_conv))(
         sharded, jax.device_put(kernel, runtime.replicated(mesh))

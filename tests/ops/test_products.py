@@ -12,25 +12,11 @@ from jax import lax
 from mnet_jax import runtime
 from mnet_jax.ops.patches import patch_conv
 from mnet_jax.ops.pointwise import pointwise_conv
+from tests.convolutions import arrays, assert_same, outcome
 
 
 def reference(x, kernel, strides=(1, 1), padding="SAME"):
     return lax.conv_general_dilated(x, kernel, strides, padding, dimension_numbers=("NHWC", "HWIO", "NHWC"))
-
-
-def outcome(convolve, x, kernel):
-    y, vjp = jax.vjp(convolve, x, kernel)
-    return y, *vjp(np.random.default_rng(1).normal(size=y.shape).astype(y.dtype))
-
-
-def arrays(shape, kernel_shape, dtype=np.float64):
-    rng = np.random.default_rng(0)
-    return rng.normal(size=shape).astype(dtype), rng.normal(size=kernel_shape).astype(dtype)
-
-
-def assert_same(ours, theirs, tolerance=1e-10):
-    for a, b in zip(ours, theirs, strict=True):
-        np.testing.assert_allclose(a, b, rtol=tolerance, atol=tolerance)
 
 
 @settings(max_examples=25, deadline=None, derandomize=True)
