@@ -203,7 +203,7 @@ class Classifier(nn.Module):
 
 
 def _average(x_BxHxWxC: jax.Array, dtype: Dtype) -> jax.Array:
-    return jnp.mean(x_BxHxWxC, axis=(1, 2), dtype=jnp.float32).astype(dtype)
+    return jnp.mean(x_BxHxWxC, axis=(1, 2), dtype=jnp.promote_types(x_BxHxWxC.dtype, jnp.float32)).astype(dtype)
 
 
 def _activation(name: str | None) -> Callable[[jax.Array], jax.Array]:
