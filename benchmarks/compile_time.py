@@ -29,21 +29,23 @@ def main() -> None:
     if args.one:
         print(json.dumps(_compile(**json.loads(args.one))))
         return
-    rows = []
+    report = {"command": " ".join(["python -m benchmarks.compile_time", *sys.argv[1:]]), "models": []}
     print(f"{'':34}{'trace':>8}{'compile':>9}{'again':>8}{'compiled again':>16}")
     for cell in itertools.product(args.model, args.alpha, args.input_size, args.layers):
         row = dict(zip(("model", "alpha", "input_size", "layers"), cell, strict=True))
         with tempfile.TemporaryDirectory() as cache:
-            first, second = (_in_a_process(row | {"cache": cache}) for _ in range(2))
-        rows.append(row | {"first": first, "second": second})
+            answers = [_in_a_process(row | {"cache": cache}) for _ in range(2)]
+        report["about"] = answers[0]["about"]
+        first, second = (answer["measured"] for answer in answers)
+        report["models"].append(row | {"first": first, "second": second})
         name = f"{row['model']} {row['alpha']:g} at {row['input_size']}, {row['layers']}"
         print(
             f"{name:34}{first['trace_seconds']:>6.1f} s{first['compile_seconds']:>7.1f} s"
             f"{second['compile_seconds']:>6.1f} s{second['cache_misses']:>16}",
             flush=True,
         )
-    if args.json:
-        args.json.write_text(json.dumps(rows, indent=1) + "\n")
+        if args.json:
+            args.json.write_text(json.dumps(report, indent=1) + "\n")
 
 
 def _in_a_process(row: dict) -> dict:
@@ -77,11 +79,12 @@ def _compile(model: str, alpha: float, input_size: int, layers: str, cache: str)
     lowered = jax.jit(step.make_train_step(network, optimizer, config), donate_argnums=0).lower(state, batch)
     traced = time.perf_counter()
     lowered.compile()
-    return {
+    measured = {
         "trace_seconds": traced - start,
         "compile_seconds": time.perf_counter() - traced,
         "cache_misses": len(misses),
     }
+    return {"about": with_jax.versions(), "measured": measured}
 
 
 if __name__ == "__main__":

@@ -43,8 +43,11 @@ def build(task: Task, layers: str) -> Built:
                 states[0], metrics = compiled(states[0], batch)
             jax.block_until_ready(metrics)
 
-    about = {name: version(name) for name in ("jax", "jaxlib", "flax")} | {"device": runtime.device_name()}
-    return Built(run, _peak_bytes, compiled.memory_analysis().temp_size_in_bytes, about)
+    return Built(run, _peak_bytes, compiled.memory_analysis().temp_size_in_bytes, versions())
+
+
+def versions() -> dict[str, str]:
+    return {name: version(name) for name in ("jax", "jaxlib", "flax")} | {"device": runtime.device_name()}
 
 
 def resolve(task: Task, layers: str):

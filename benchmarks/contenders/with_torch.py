@@ -1,24 +1,14 @@
 """PyTorch, channels last: torchvision's MobileNetV2, and MobileNetV1 written the same way, as torchvision has none."""
 
-import contextlib
-import importlib.util
-import pathlib
-
 import torch
 from torch import nn
 from torch.nn import functional
 
+from benchmarks.contenders import cpu_torchvision
 from benchmarks.contenders.worker import Built
 from benchmarks.task import Task
 
-# PyPI's torchvision is built for CUDA, and its operators do not load beside a PyTorch for CPUs. It imports if the two
-# that it registers functions for exist; the networks need none.
-with contextlib.suppress(OSError):
-    extension = pathlib.Path(importlib.util.find_spec("torchvision").origin).with_name("_C.so")
-    torch.ops.load_library(str(extension))
-for operator in ("nms", "qnms"):
-    if not hasattr(torch.ops.torchvision, operator):
-        torch.library.define(f"torchvision::{operator}", "(Tensor boxes, Tensor scores, float iou) -> Tensor")
+cpu_torchvision.make_importable()
 
 import torchvision  # noqa: E402
 

@@ -3,10 +3,8 @@
 These tests need the extra `parity`; `.ci/run` makes an environment of its own for them.
 """
 
-import contextlib
 import importlib.util
 import os
-import pathlib
 import warnings
 
 import jax
@@ -18,22 +16,10 @@ from mnet_jax import models, pretrained
 os.environ["KERAS_BACKEND"] = "torch"  # another implementation of the convolutions than ours, and nothing to compile
 
 
-def _make_torchvision_importable():
-    """PyPI's torchvision is built for CUDA: beside a CPU build of PyTorch its operators are missing, its networks not.
+if importlib.util.find_spec("torch"):
+    from benchmarks.contenders import cpu_torchvision
 
-    Importing it fails for want of two operators, which no network here uses.
-    """
-    if importlib.util.find_spec("torch") and (torchvision := importlib.util.find_spec("torchvision")):
-        import torch
-
-        with contextlib.suppress(OSError):
-            torch.ops.load_library(str(pathlib.Path(torchvision.origin).with_name("_C.so")))
-        for operator in ("nms", "qnms"):
-            if not hasattr(torch.ops.torchvision, operator):
-                torch.library.define(f"torchvision::{operator}", "(Tensor boxes, Tensor scores, float iou) -> Tensor")
-
-
-_make_torchvision_importable()
+    cpu_torchvision.make_importable()
 
 RNG = np.random.default_rng(0)
 _START = RNG.bit_generator.state
