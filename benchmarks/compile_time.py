@@ -7,12 +7,12 @@ each, with a cache that is empty at first, and counts what the second process co
 import argparse
 import itertools
 import json
-import pathlib
 import subprocess
 import sys
 import tempfile
 import time
 
+from benchmarks import measurements
 from benchmarks.task import Task
 from mnet_jax import presets
 
@@ -23,7 +23,7 @@ def main() -> None:
     parser.add_argument("--alpha", nargs="+", type=float, default=presets.ALPHAS)
     parser.add_argument("--input_size", nargs="+", type=int, default=[224, 192, 160, 128])
     parser.add_argument("--layers", nargs="+", default=["fast", "textbook"])
-    parser.add_argument("--json", type=pathlib.Path, help="where to write every measurement")
+    measurements.add_argument(parser)
     parser.add_argument("--one", help=argparse.SUPPRESS)
     args = parser.parse_args()
     if args.one:
@@ -44,8 +44,7 @@ def main() -> None:
             f"{second['compile_seconds']:>6.1f} s{second['cache_misses']:>16}",
             flush=True,
         )
-        if args.json:
-            args.json.write_text(json.dumps(report, indent=1) + "\n")
+        measurements.save(report, args.json)
 
 
 def _in_a_process(row: dict) -> dict:

@@ -6,9 +6,7 @@ and how many times faster the sum of shifted products is. Any platform; the GPU'
 
 import argparse
 import dataclasses
-import json
 import os
-import pathlib
 import statistics
 import sys
 import time
@@ -18,6 +16,7 @@ from importlib.metadata import version
 import jax
 import jax.numpy as jnp
 
+from benchmarks import measurements
 from mnet_jax import runtime
 from mnet_jax.ops.depthwise import depthwise_conv
 
@@ -62,19 +61,18 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--dtype", choices=["float32", "bfloat16"], default="float32")
     parser.add_argument("--turns", type=int, default=9, help="of each way")
-    parser.add_argument("--json", type=pathlib.Path, help="where to write every measurement")
+    measurements.add_argument(parser)
     args = parser.parse_args()
     about = {name: version(name) for name in ("jax", "jaxlib")} | {"device": runtime.device_name()}
     print(", ".join(f"{name} {value}" for name, value in about.items()), "-", args.dtype)
     print(f"{'grouped: ms (shifted is so many times faster)':48}" + "".join(f"{part:>20}" for part in PARTS))
-    rows = []
+    report = {"about": about, "dtype": args.dtype, "rows": []}
     for case in CASES:
         row = {part: _measure(case, part, jnp.dtype(args.dtype), args.turns) for part in PARTS}
-        rows.append({"case": dataclasses.asdict(case), "seconds": row})
+        report["rows"].append({"case": dataclasses.asdict(case), "seconds": row})
         cells = (f"{1e3 * m['grouped']:.2f} ({m['grouped'] / m['shifted']:.1f}x)" for m in row.values())
         print(f"{case!s:48}" + "".join(f"{cell:>20}" for cell in cells), flush=True)
-    if args.json:
-        args.json.write_text(json.dumps({"about": about, "dtype": args.dtype, "rows": rows}, indent=1) + "\n")
+        measurements.save(report, args.json)
 
 
 def _measure(case: Case, part: str, dtype, turns: int) -> dict[str, float]:

@@ -2,11 +2,10 @@
 
 import argparse
 import itertools
-import json
 import pathlib
 import sys
 
-from benchmarks import contest, roofline
+from benchmarks import contest, measurements, roofline
 from benchmarks.contenders.worker import CONTENDERS
 from benchmarks.task import Task
 
@@ -18,13 +17,13 @@ def main() -> None:
     report = {"command": " ".join(["python -m benchmarks.train_step", *sys.argv[1:]]), "tasks": []}
     for model, alpha, size, batch in itertools.product(args.model, args.alpha, args.input_size, args.batch_size):
         task = Task(model, alpha, size, batch, args.dtype, args.inference)
-        results = contest.hold(args.contenders, task, dict(args.python), args.turns, args.turn_seconds)
-        _print(task, results)
-        report["tasks"].append({"task": vars(task), "results": {name: vars(r) for name, r in results.items()}})
-        _save(report, args.json)
+        held = contest.hold(args.contenders, task, dict(args.python), args.turns, args.turn_seconds)
+        _print(task, held)
+        report["tasks"].append({"task": vars(task), "results": {name: vars(result) for name, result in held.items()}})
+        measurements.save(report, args.json)
     if args.bandwidth:
         _print_bound(report)
-        _save(report, args.json)
+        measurements.save(report, args.json)
 
 
 def _parse() -> argparse.Namespace:
@@ -40,7 +39,7 @@ def _parse() -> argparse.Namespace:
     parser.add_argument("--turns", type=_turns, default=7, help="of each contender, at least 2")
     parser.add_argument("--turn_seconds", type=float, default=2.0)
     parser.add_argument("--bandwidth", action="store_true", help="compare with the bound that memory sets")
-    parser.add_argument("--json", type=pathlib.Path, help="where to write every measurement")
+    measurements.add_argument(parser)
     return parser.parse_args()
 
 
@@ -58,16 +57,11 @@ def _turns(text: str) -> int:
     return int(text)
 
 
-def _save(report: dict, path: pathlib.Path | None) -> None:
-    if path:
-        path.write_text(json.dumps(report, indent=1) + "\n")
-
-
-def _print(task: Task, results: dict[str, contest.Result]) -> None:
+def _print(task: Task, held: dict[str, contest.Result]) -> None:
     print(f"\n{task}")
     print(f"{'':18}{'images/s':>9}{'spread':>8}{'ours is':>9}{'compile':>9}{'peak':>10}{'buffers':>10}")
-    for name, result in results.items():
-        ratio = f"{result.median / results['ours'].median:.2f}x" if "ours" in results else ""
+    for name, result in held.items():
+        ratio = f"{result.median / held['ours'].median:.2f}x" if "ours" in held else ""
         buffers = f"{result.activation_bytes / 2**20:.0f} MiB" if result.activation_bytes else ""
         print(
             f"{name:18}{task.batch_size / result.median:>9.1f}{result.spread:>8.0%}{ratio:>9}"
