@@ -24,6 +24,7 @@ _NEUTRAL = (
     "data.data_dir",
     "data.source_dir",
     "data.read_threads",
+    "data.max_bad_images",
     "train.log_every_steps",
     "train.eval_every_epochs",
     "train.checkpoint_every_epochs",
@@ -43,10 +44,12 @@ _POSITIVE: _Rule = (lambda v: 0 < v < math.inf, "must be positive and finite")
 _NOT_NEGATIVE: _Rule = (lambda v: 0 <= v < math.inf, "must be 0 or more")
 _FRACTION: _Rule = (lambda v: 0 <= v < 1, "must be in [0, 1)")
 _SHARE: _Rule = (lambda v: 0 < v <= 1, "must be in (0, 1]")
+_SEED: _Rule = (lambda v: 0 <= v < 2**31, "must be in [0, 2**31)")
 _POWER_OF_2: _Rule = (lambda v: v in (1, 2, 4, 8, 16, 32), "must be one of 1, 2, 4, 8, 16, 32")
 
 _RULES: dict[str, _Rule] = {
-    "seed": (lambda v: 0 <= v < 2**31, "must be in [0, 2**31)"),
+    "seed": _SEED,
+    "data.seed": _SEED,
     "input_size": _POSITIVE,
     "model.alpha": _POSITIVE,
     "model.num_classes": _POSITIVE,
@@ -61,6 +64,9 @@ _RULES: dict[str, _Rule] = {
     "data.crop_padding": _NOT_NEGATIVE,
     "data.eval_crop_fraction": _SHARE,
     "data.read_threads": _POSITIVE,
+    "data.max_bad_images": _NOT_NEGATIVE,
+    "data.cache_side": _POSITIVE,
+    "data.cache_quality": (lambda v: 1 <= v <= 100, "must be in [1, 100]"),
     "optim.learning_rate": _POSITIVE,
     "optim.warmup_epochs": _NOT_NEGATIVE,
     "optim.decay_rate": _POSITIVE,
@@ -77,6 +83,10 @@ _RULES: dict[str, _Rule] = {
     "train.log_every_steps": _POSITIVE,
     "train.eval_every_epochs": _POSITIVE,
     "train.checkpoint_every_epochs": _POSITIVE,
+    "launch.trials_per_stream": _POSITIVE,
+    "launch.devices_per_group": _POSITIVE,
+    "launch.num_processes": _POSITIVE,
+    "launch.process_id": _NOT_NEGATIVE,
 }
 
 _CHOICES: dict[str, tuple[str, ...]] = {
@@ -152,14 +162,18 @@ def flatten(config: ConfigDict | Mapping, prefix: str = "") -> dict[str, Any]:
     return flat
 
 
-def trial_hash(config: ConfigDict) -> str:
-    """Eight hex digits of a resolved config; equal exactly when the results are."""
-    identity = {
+def identity(config: ConfigDict) -> dict[str, Any]:
+    """The fields of a resolved config that a result depends on, by dotted key."""
+    return {
         key: value
         for key, value in flatten(config).items()
         if not any(key == neutral or key.startswith(f"{neutral}.") for neutral in _NEUTRAL)
     }
-    return hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:8]
+
+
+def trial_hash(config: ConfigDict) -> str:
+    """Eight hex digits of a resolved config; equal exactly when the results are."""
+    return hashlib.sha256(json.dumps(identity(config), sort_keys=True).encode()).hexdigest()[:8]
 
 
 def from_json(text: str) -> ConfigDict:

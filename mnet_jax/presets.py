@@ -18,7 +18,9 @@ _NO_AXES = {  # the fields that the command line can make an axis of
     "seed": (),
     "input_size": (),
     "model": {"name": (), "alpha": ()},
+    "data": {"seed": ()},
     "optim": {"learning_rate": (), "weight_decay": ()},
+    "train": {"label_smoothing": ()},
 }
 
 
@@ -70,30 +72,48 @@ def _model() -> dict:
     }
 
 
+def _data() -> dict:
+    return {
+        "seed": 0,
+        "crop": "shift",
+        "crop_padding": 2,
+        "flip": False,
+        "mean": config_dict.placeholder(tuple),
+        "std": config_dict.placeholder(tuple),
+        "eval_crop": config_dict.placeholder(str),
+        "eval_crop_fraction": config_dict.placeholder(float),
+        "eval_filter": config_dict.placeholder(str),
+        "train_split": "train",
+        "validation_split": "validation",
+        "test_split": "test",
+        "data_dir": config_dict.placeholder(str),
+        "source_dir": config_dict.placeholder(str),
+        "tfds_name": config_dict.placeholder(str),
+        "cache_side": config_dict.placeholder(int),
+        "cache_quality": 90,
+        "max_bad_images": 10,
+        "read_threads": 16,
+    }
+
+
+def _launch() -> dict:
+    return {
+        "launcher": "local",
+        "trials_per_stream": 16,
+        "devices_per_group": config_dict.placeholder(int),
+        "coordinator": config_dict.placeholder(str),
+        "num_processes": config_dict.placeholder(int),
+        "process_id": config_dict.placeholder(int),
+    }
+
+
 def _base(**data) -> ConfigDict:
     return ConfigDict(
         {
             "seed": 0,
             "input_size": data["image_size"],
             "model": _model(),
-            "data": {
-                "crop": "shift",
-                "crop_padding": 2,
-                "flip": False,
-                "mean": config_dict.placeholder(tuple),
-                "std": config_dict.placeholder(tuple),
-                "eval_crop": config_dict.placeholder(str),
-                "eval_crop_fraction": config_dict.placeholder(float),
-                "eval_filter": config_dict.placeholder(str),
-                "train_split": "train",
-                "validation_split": "validation",
-                "test_split": "test",
-                "data_dir": config_dict.placeholder(str),
-                "source_dir": config_dict.placeholder(str),
-                "tfds_name": config_dict.placeholder(str),
-                "read_threads": 16,
-            }
-            | data,
+            "data": _data() | data,
             "optim": {
                 "name": "sgd",
                 "learning_rate": 0.1,
@@ -113,11 +133,12 @@ def _base(**data) -> ConfigDict:
                 "init_from": config_dict.placeholder(str),
                 "label_smoothing": 0.0,
                 "ema_decay": 0.0,
+                "vmap_replicates": False,
                 "log_every_steps": 10,
                 "eval_every_epochs": 1.0,
                 "checkpoint_every_epochs": 1.0,
             },
-            "launch": {"launcher": "local"},
+            "launch": _launch(),
             "sweep": _NO_AXES,
         }
     )

@@ -1,5 +1,7 @@
 import io
+import random
 
+import jax
 import numpy as np
 import pytest
 from ml_collections import ConfigDict
@@ -72,7 +74,7 @@ def test_tf_bilinear_lies_between_the_four_pixels_around_index_times_scale(pictu
 
 
 def test_inception_crops_obey_their_bounds():
-    rng = np.random.default_rng(0)
+    rng = random.Random(0)
     boxes = np.array([decode._sample_box(120, 80, rng) for _ in range(2000)])
     left, top, right, bottom = boxes.T
     width, height = right - left, bottom - top
@@ -88,11 +90,50 @@ def test_inception_crops_obey_their_bounds():
 
 
 def test_inception_crop_is_the_named_part_of_the_picture(picture):
-    seen = decode.inception_crop(encoded(picture), 3, 16, np.random.default_rng(5))
-    box = decode._sample_box(60, 40, np.random.default_rng(5))
-    expected = Image.fromarray(picture).crop(box).resize((16, 16), Image.BILINEAR)
-    np.testing.assert_allclose(seen.astype(int), np.asarray(expected), atol=1)
+    seen = np.zeros((24, 24, 3), np.uint8)  # so large that nothing is decoded at a half
+    decode.inception_crop(encoded(picture), random.Random(5), seen)
+    box = decode._sample_box(60, 40, random.Random(5))
+    left, top, right, bottom = box
+    part = picture[top:bottom, left:right].astype(np.float32)
+    expected = jax.image.resize(part, (24, 24, 3), "linear", antialias=False)
+    np.testing.assert_allclose(seen, expected, atol=1)
 
 
 def test_a_shape_that_no_crop_fits_is_taken_whole():
-    assert decode._sample_box(1000, 1, np.random.default_rng(0)) == (0, 0, 1000, 1)
+    assert decode._sample_box(1000, 1, random.Random(0)) == (0, 0, 1000, 1)
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+@pytest.mark.parametrize("progressive", [False, True])
+def test_an_inception_crop_of_a_jpeg_is_that_of_its_pixels_though_no_row_below_is_decoded(progressive, channels):
+    """Smooth, so that neither the JPEG nor the way in which its colours are enlarged matters."""
+    rows, columns = np.linspace(0, 255, 300)[:, None], np.linspace(0, 255, 400)[None]
+    smooth = np.stack(np.broadcast_arrays(rows, columns, (rows + columns) / 2), axis=-1).astype(np.uint8)
+    file = io.BytesIO()
+    Image.fromarray(smooth).save(file, "JPEG", quality=95, progressive=progressive)
+    for seed in range(30):
+        crops = [np.zeros((64, 64, channels), np.uint8) for _ in range(2)]
+        for picture, crop in zip((file.getvalue(), encoded(smooth)), crops, strict=True):
+            decode.inception_crop(picture, random.Random(seed), crop)
+        assert np.abs(crops[0].astype(int) - crops[1]).max() <= 8, seed
+        assert crops[0].any(), seed
+
+
+def test_the_top_rows_of_a_jpeg_are_those_of_the_whole():
+    noise = np.random.default_rng(0).integers(0, 256, (75, 90, 3), np.uint8)
+    for options in ({}, {"subsampling": 0}, {"restart_marker_rows": 1}):
+        file = io.BytesIO()
+        Image.fromarray(noise).save(file, "JPEG", **options)
+        whole = decode._top_rows(file.getvalue(), 3, 75, 1).copy()
+        for rows in (1, 16, 33, 74):
+            np.testing.assert_array_equal(decode._top_rows(file.getvalue(), 3, rows, 1), whole[:rows])
+
+
+@pytest.mark.parametrize("kept", [0, 3, 100, 500, -200, -1])
+def test_a_jpeg_that_was_cut_off_is_bad_whatever_part_is_wanted(kept):
+    noise = np.random.default_rng(0).integers(0, 256, (75, 90, 3), np.uint8)
+    file = io.BytesIO()
+    Image.fromarray(noise).save(file, "JPEG")
+    for seed in range(5):
+        with pytest.raises(decode.BadImage):
+            decode.inception_crop(file.getvalue()[:kept], random.Random(seed), np.zeros((8, 8, 3), np.uint8))
