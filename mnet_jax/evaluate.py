@@ -10,7 +10,7 @@ checkpoint of every trial of a sweep.
 
 import json
 import logging
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import jax
@@ -21,49 +21,51 @@ from rich.progress import track
 
 from mnet_jax import checkpoint, cli, models, optim, pretrained, runtime, step, tables
 from mnet_jax import config as config_lib
-from mnet_jax.data import sources
+from mnet_jax.data import cache
 from mnet_jax.data.stream import open_stream
 from mnet_jax.errors import UserError
 from mnet_jax.workdir import TrialFolder, Workdir
 
 
-def evaluate(
-    eval_step: Callable, variables: Mapping[str, Any], batches: Iterable, on_batch: Callable[[], None]
-) -> dict:
-    """Accuracy and loss of a network on every image of `batches`.
+class Tally:
+    """Sums up what eval steps return for the batches of a split, without waiting for them.
 
     Args:
       eval_step: `(variables, batch) -> sums`, as `step.make_eval_step` makes it.
       variables: of the network.
-      batches: {"image", "label", "mask"} on the device.
-      on_batch: called before each batch; may raise to leave early.
-
-    Returns:
-      {"top1", "top5"} as fractions in [0, 1], the mean "loss", and "count", the number of images.
     """
-    sums = []
-    for batch in batches:
-        on_batch()
-        sums.append(eval_step(variables, batch))
-    totals = {name: float(np.sum([np.asarray(part[name], np.float64) for part in sums])) for name in sums[0]}
-    count = totals.pop("count")
-    return {name: total / count for name, total in totals.items()} | {"count": int(count)}
+
+    def __init__(self, eval_step: Callable, variables: Mapping[str, Any]):
+        self._eval_step, self._variables = eval_step, variables
+        self._sums: list[Mapping[str, jax.Array]] = []
+
+    def add(self, batch: Mapping[str, jax.Array]) -> None:
+        """Evaluates {"image", "label", "mask"}; waits only for the batch before the last, so that memory is bounded."""
+        self._sums.append(self._eval_step(self._variables, batch))
+        jax.block_until_ready(self._sums[-2:][0])
+
+    def scores(self) -> dict:
+        """{"top1", "top5"} as fractions in [0, 1], the mean "loss", and "count", the number of images."""
+        sums = jax.device_get(self._sums)
+        totals = {name: float(np.sum([np.asarray(part[name], np.float64) for part in sums])) for name in sums[0]}
+        count = totals.pop("count")
+        return {name: total / count for name, total in totals.items()} | {"count": int(count)}
 
 
 def on_test_split(config, variables: Mapping[str, Any]) -> dict:
-    """`evaluate` on the test split of a resolved config, on all local devices.
+    """Accuracy and loss on the test split of a resolved config, on all local devices; see `Tally.scores`.
 
     Args:
       config: of the trial; its batch size is rounded up to a multiple of the devices.
       variables: {"params", "batch_stats"} of the network that the config describes.
     """
-    mesh = runtime.local_mesh()
-    replicated, sharded = runtime.replicated(mesh), runtime.sharded(mesh)
+    mesh = runtime.mesh()
+    replicated = runtime.replicated(mesh)
     batch_size = -(-config.train.batch_size // mesh.size) * mesh.size
-    stream = open_stream(config, config.data.test_split)
+    stream = open_stream(config, config.data.test_split, mesh)
     eval_step = jax.jit(
         step.make_eval_step(models.build(config.model), config),
-        in_shardings=(replicated, sharded),
+        in_shardings=(replicated, runtime.sharded(mesh)),
         out_shardings=replicated,
     )
     batches = track(
@@ -73,8 +75,10 @@ def on_test_split(config, variables: Mapping[str, Any]) -> dict:
         console=Console(stderr=True),
         transient=True,
     )
-    on_devices = (jax.device_put(batch, sharded) for batch in batches)
-    return evaluate(eval_step, jax.device_put(variables, replicated), on_devices, lambda: None)
+    tally = Tally(eval_step, jax.device_put(variables, replicated))
+    for batch in batches:
+        tally.add(batch)
+    return tally.scores()
 
 
 def of_weights(config, path: str) -> dict:
@@ -88,7 +92,7 @@ def of_weights(config, path: str) -> dict:
         overrides["data.image_size"] = config.input_size  # the host resizes once, with the filter of the source
     config = config_lib.resolve(config, overrides)
     pretrained.check(config)
-    sources.check(config.data, config_lib.splits(config))
+    cache.check(config.data, config_lib.splits(config))
     model = models.build(config.model)
     shapes = pretrained.abstract_variables(model, config.data.channels)
     return on_test_split(config, pretrained.load(path, model, shapes))
@@ -101,7 +105,7 @@ def of_trial(folder: TrialFolder) -> dict:
       UserError: the trial has no checkpoint, it cannot be read, or the data are missing.
     """
     config = config_lib.from_json(folder.config_text())
-    sources.check(config.data, ("test_split",))
+    cache.check(config.data, ("test_split",))
     checkpoints = checkpoint.Checkpoints(folder.checkpoints_path)
     if checkpoints.latest_step() is None:
         raise UserError(f"trial {folder.name} has no checkpoint yet")

@@ -1,13 +1,21 @@
-"""What people see while a sweep runs: a live line in a terminal, plain lines in a log."""
+"""What people see while a sweep runs: a live line per stream in a terminal, plain lines in a log."""
 
-import collections
+import dataclasses
 import datetime
-import statistics
 
 from rich.console import Console
 from rich.live import Live
 
 from mnet_jax.workdir import QUEUED, RUNNING, TrialFolder
+
+
+@dataclasses.dataclass
+class _Seen:
+    """What was shown of a trial: its status, how much of its metrics, and the last row of its training log."""
+
+    status: str
+    offset: int
+    training: dict | None = None
 
 
 class Progress:
@@ -17,9 +25,7 @@ class Progress:
         self._num_trials, self._num_ended = num_trials, num_done
         self._console = Console(highlight=False, soft_wrap=True)
         self._live = Live(console=self._console, refresh_per_second=4, transient=True)
-        self._trial = self._status = None
-        self._offset = 0
-        self._training: collections.deque[dict] = collections.deque(maxlen=5)
+        self._seen: dict[str, _Seen] = {}
 
     def __enter__(self) -> "Progress":
         if self._num_ended:
@@ -35,37 +41,48 @@ class Progress:
         self._console.print(line, markup=False)
 
     def show(self, folder: TrialFolder) -> None:
-        """Reads what is new in the folder: a line for each evaluation and for the end; always the live line."""
-        if folder.name != self._trial:
-            self._begin(folder)
-        self._offset = min(self._offset, folder.metrics_size())  # a resumed trial drops the rows it will write again
-        rows, self._offset = folder.metrics_since(self._offset)
+        """Reads what is new in the folder: a line for its start, each evaluation and its end; always the live lines."""
+        label = folder.name.rpartition("-")[0]
+        seen = self._seen.setdefault(folder.name, _Seen(QUEUED, folder.metrics_size()))
+        status = folder.status()
+        if status == RUNNING and seen.status != RUNNING:
+            self.say(f"{label}: started")
+        seen.offset = min(seen.offset, folder.metrics_size())  # a resumed trial drops the rows it will write again
+        rows, seen.offset = folder.metrics_since(seen.offset)
         for row in rows:
             if "top1" in row:
-                self.say(f"  {self._speed_line()}  {row['split']} top-1 {row['top1']:.4f}")
+                left = f", {_time_left(seen.training)} left" if seen.training else ""
+                self.say(f"{label}: epoch {row['epoch']:.2f}{left}: {row['split']} top-1 {row['top1']:.4f}")
             else:
-                self._training.append(row)
-        status = folder.status()
-        self._live.update(f"  {self._speed_line()}" if status == RUNNING else "")  # fits in 80 columns
-        if status != self._status and status not in (QUEUED, RUNNING):
-            self.say(f"  {status}" + (f": {folder.error()}" if folder.error() else ""))
-        self._status = status
+                seen.training = row
+        if status != seen.status and status != RUNNING:
+            self._say_end(label, status, folder.error())
+        seen.status = status
+        self._live.update("\n".join(self._running()))
 
-    def _begin(self, folder: TrialFolder) -> None:
-        self._trial, self._status = folder.name, None
+    def _say_end(self, label: str, status: str, error: str | None) -> None:
+        if status == QUEUED:
+            self.say(f"{label}: {error or status}")
+            return
         self._num_ended += 1
-        self._offset = folder.metrics_size()
-        self._training.clear()
-        self.say(f"[{self._num_ended}/{self._num_trials}] {folder.name}")
+        self.say(f"[{self._num_ended}/{self._num_trials}] {label}: {status}" + (f": {error}" if error else ""))
 
-    def _speed_line(self) -> str:
-        """Epoch, loss, speed and time left, from the last rows of the training log."""
-        if not self._training:
-            return "starting"
-        last = self._training[-1]
-        speed = statistics.mean(row["images_per_second"] for row in self._training)
-        images_left = (last["total_steps"] - last["step"]) * last["batch_size"]
-        return (
-            f"epoch {last['epoch']:6.2f}  step {last['step']}/{last['total_steps']}  loss {last['loss']:.4f}  "
-            f"{speed:.0f} images/s  {datetime.timedelta(seconds=round(images_left / speed))} left"
-        )
+    def _running(self) -> list[str]:
+        """A line for the trials that are at the same step: they share a stream. It fits in 80 columns."""
+        at_step: dict[int, list[dict]] = {}
+        for seen in self._seen.values():
+            if seen.status == RUNNING and seen.training:
+                at_step.setdefault(seen.training["step"], []).append(seen.training)
+        return [_line(rows) for rows in at_step.values()]
+
+
+def _line(rows: list[dict]) -> str:
+    first, losses = rows[0], [row["loss"] for row in rows]
+    trials = "1 trial" if len(rows) == 1 else f"{len(rows)} trials"
+    loss = f"{min(losses):.2f}" + (f" to {max(losses):.2f}" if len(rows) > 1 else "")
+    steps = f"{first['step']}/{first['total_steps']}"
+    return f"  {trials}: epoch {first['epoch']:.1f}, {steps}, loss {loss}, {max(map(_time_left, rows))} left"
+
+
+def _time_left(row: dict) -> datetime.timedelta:
+    return datetime.timedelta(seconds=round((row["total_steps"] - row["step"]) / row["steps_per_second"]))

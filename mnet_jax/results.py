@@ -28,11 +28,23 @@ COLUMNS = (
     "learning_rate",
     "weight_decay",
     "test_images",
+    "cache",
     "options",
     "error",
 )
 
-_SHOWN = ("name", "alpha", "input_size", "image_size", "seed", "epochs", "init_from", "learning_rate", "weight_decay")
+_SHOWN = (
+    "name",
+    "alpha",
+    "input_size",
+    "image_size",
+    "seed",
+    "data.seed",
+    "epochs",
+    "init_from",
+    "learning_rate",
+    "weight_decay",
+)
 
 _INTEGERS = ("input_size", "seed", "mult_adds", "params", "steps", "test_images")
 _FLOATS = (
@@ -87,6 +99,7 @@ def _options(name: str) -> str | None:
 def _row(workdir: Workdir, name: str, counted: dict[str, int]) -> Row:
     folder = workdir.trial(name)
     config = folder.config()
+    data = config["data"]
     described = {
         "trial": name,
         "status": folder.status(),
@@ -94,9 +107,10 @@ def _row(workdir: Workdir, name: str, counted: dict[str, int]) -> Row:
         "alpha": config["model"]["alpha"],
         "input_size": config["input_size"],
         "seed": config["seed"],
-        "dataset": config["data"]["name"],
+        "dataset": data["name"],
         "learning_rate": config["optim"]["learning_rate"],
         "weight_decay": config["optim"]["weight_decay"],
+        "cache": f"side{data['cache_side']}-q{data['cache_quality']}" if data.get("cache_side") else None,
         "options": _options(name),
         "error": folder.error(),
     }

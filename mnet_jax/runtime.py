@@ -3,9 +3,14 @@
 import logging
 import os
 import pathlib
+import subprocess
+import sys
 
 import jax
+import numpy as np
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
+
+from mnet_jax.errors import UserError
 
 _HUGE_PAGES = "glibc.malloc.hugetlb=1"
 
@@ -35,9 +40,50 @@ def environment() -> dict[str, str]:
     return {} if "glibc.malloc.hugetlb" in tunables else {"GLIBC_TUNABLES": f"{tunables}:{_HUGE_PAGES}".strip(":")}
 
 
-def local_mesh() -> Mesh:
-    """All local devices along the axis "data"."""
-    return jax.make_mesh((jax.local_device_count(),), ("data",), axis_types=(AxisType.Auto,))
+def places(devices_per_group: int | None) -> list[dict[str, str]]:
+    """Environments in which a process sees a part of this machine's devices; processes in them can run side by side.
+
+    Looks for devices in a process of its own, as the first look takes hold of an accelerator.
+
+    Args:
+      devices_per_group: devices that a process gets; None means one GPU, or all devices of another kind.
+
+    Raises:
+      UserError: there are fewer devices, or they are of a kind that cannot be divided among processes.
+    """
+    platform, count = _devices()
+    if devices_per_group is None:
+        devices_per_group = 1 if platform == "gpu" else count
+    if devices_per_group == count:
+        return [{}]
+    if devices_per_group > count:
+        raise UserError(f"config.launch.devices_per_group={devices_per_group}: this machine has {count} ({platform})")
+    if platform == "cpu":
+        return [{"JAX_NUM_CPU_DEVICES": str(devices_per_group)}] * (count // devices_per_group)
+    if platform != "gpu":
+        raise UserError(
+            f"config.launch.devices_per_group={devices_per_group}: the {count} devices ({platform}) of this machine "
+            "serve one process"
+        )
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
+    ids = visible.split(",")[:count] if visible else [str(i) for i in range(count)]
+    parts = [ids[i : i + devices_per_group] for i in range(0, count - devices_per_group + 1, devices_per_group)]
+    return [{"CUDA_VISIBLE_DEVICES": ",".join(part)} for part in parts]
+
+
+def _devices() -> tuple[str, int]:
+    look = "import jax; devices = jax.local_devices(); print(devices[0].platform, len(devices))"
+    environment = os.environ | {"XLA_PYTHON_CLIENT_PREALLOCATE": "false"}
+    found = subprocess.run([sys.executable, "-c", look], env=environment, text=True, capture_output=True)
+    if found.returncode:
+        raise UserError(f"JAX finds no devices: {(found.stderr.strip().splitlines() or ['no message'])[-1]}")
+    platform, count = found.stdout.split()[-2:]
+    return platform, int(count)
+
+
+def mesh() -> Mesh:
+    """All devices along the axis "data", those of a process side by side."""
+    return Mesh(np.array(jax.devices()), ("data",), axis_types=(AxisType.Auto,))
 
 
 def replicated(mesh: Mesh) -> NamedSharding:
@@ -53,4 +99,4 @@ def device_name() -> str:
     """The kind and number of the devices that the steps run on."""
     device = jax.local_devices()[0]
     kind = f"CPU ({os.cpu_count()} cores)" if device.platform == "cpu" else device.device_kind
-    return f"{jax.local_device_count()} x {kind}"
+    return f"{jax.device_count()} x {kind}"

@@ -9,16 +9,16 @@ Running it again resumes: done trials are skipped, others go on from their last 
 import importlib.metadata
 import itertools
 import runpy
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import jax
 from absl import flags
 from ml_collections import ConfigDict
 
-from mnet_jax import cli, cost, pretrained, report, results
+from mnet_jax import cli, cost, plan, pretrained, report, results, runtime
 from mnet_jax import config as config_lib
-from mnet_jax.data import sources
+from mnet_jax.data import cache
 from mnet_jax.errors import UserError
 from mnet_jax.launchers import local
 from mnet_jax.progress import Progress
@@ -75,7 +75,7 @@ def trial_name(override: Mapping[str, Any], resolved: ConfigDict) -> str:
     leaves = [key.rpartition(".")[2] for key in override]
     flat = config_lib.flatten(resolved)
     parts = [
-        f"{leaf if leaves.count(leaf) == 1 else key}={str(flat[key]).rpartition('/')[2]}"
+        f"{leaf if leaves.count(leaf) == 1 and leaf not in resolved else key}={str(flat[key]).rpartition('/')[2]}"
         for key, leaf in zip(override, leaves, strict=True)
     ]
     return f"{','.join(parts) or 'base'}-{config_lib.trial_hash(resolved)}"
@@ -88,23 +88,26 @@ def run(config: ConfigDict, trials: dict[str, ConfigDict], workdir: Workdir, lau
       UserError: the workdir cannot be written or is in use, or the data are missing; nothing was trained then.
     """
     counted = {name: _counted(trial) for name, trial in trials.items()}
+    places = runtime.places(config.launch.devices_per_group)
     with workdir.locked():
         for trial in {f"{trial.data}{config_lib.splits(trial)}": trial for trial in trials.values()}.values():
-            sources.check(trial.data, config_lib.splits(trial))
+            cache.check(trial.data, config_lib.splits(trial))
         for trial in trials.values():
             pretrained.check(trial)
         for name, trial in trials.items():
             workdir.trial(name).create(trial.to_dict())
         workdir.set_sweep(_description(config, counted))
-        todo = [workdir.trial(name) for name in trials if workdir.trial(name).status() != DONE]
+        todo = _todo(trials, workdir)
         with Interruption() as interruption, Progress(len(trials), len(trials) - len(todo)) as progress:
             try:
-                LAUNCHERS[launcher](todo, interruption, _Poll(workdir, progress))
+                groups = plan.groups(todo, config.launch.trials_per_stream, len(places))
+                folders = [[workdir.trial(name) for name in group.trials] for group in groups]
+                LAUNCHERS[launcher](folders, places, workdir.output_path, interruption, _Poll(workdir, progress))
             except Interrupted as error:
                 progress.say(f"stopped by {error}; run the same command again to go on")
         rows = _collect(workdir)
         report.draw(workdir)
-    print(report.as_table(rows))
+    print(*filter(None, (report.as_table(rows), report.as_summary(rows))), sep="\n\n")
     return _summarize(rows, workdir)
 
 
@@ -113,12 +116,12 @@ class _Poll:
 
     def __init__(self, workdir: Workdir, progress: Progress):
         self._workdir, self._progress = workdir, progress
-        self._last: tuple[str, str] | None = None
+        self._statuses: dict[str, str] = {}
 
     def __call__(self, folder) -> None:
-        current = folder.name, folder.status()
-        if current != self._last:
-            self._last = current
+        status = folder.status()
+        if status != self._statuses.get(folder.name):
+            self._statuses[folder.name] = status
             _collect(self._workdir)
         self._progress.show(folder)
 
@@ -131,6 +134,10 @@ def _product(axes: Mapping[str, tuple]) -> Iterator[dict[str, Any]]:
 def _counted(trial: ConfigDict) -> dict[str, int]:
     total = cost.of_config(trial)
     return {"mult_adds": total.mult_adds, "params": total.params}
+
+
+def _todo(trials: dict[str, ConfigDict], workdir: Workdir) -> dict[str, ConfigDict]:
+    return {name: trial for name, trial in trials.items() if workdir.trial(name).status() != DONE}
 
 
 def _collect(workdir: Workdir) -> list[results.Row]:
@@ -157,13 +164,26 @@ def _summarize(rows: list[results.Row], workdir: Workdir) -> int:
     return 1 if unfinished else 0
 
 
-def _dry_run(trials: dict[str, ConfigDict], workdir: Workdir) -> int:
+def _dry_run(config: ConfigDict, trials: dict[str, ConfigDict], workdir: Workdir) -> int:
     rows = []
     for name, trial in trials.items():
         row = dict.fromkeys(results.COLUMNS) | {"trial": name, "status": workdir.trial(name).status()}
         rows.append(row | _counted(trial))
     print(report.as_table(rows, ("trial", "mult_adds", "params", "status")))
+    places = runtime.places(config.launch.devices_per_group)
+    groups = plan.groups(_todo(trials, workdir), config.launch.trials_per_stream, len(places))
+    print(*_plan_lines(groups, len(places)), sep="\n")
     return 0
+
+
+def _plan_lines(groups: Sequence[plan.Group], num_places: int) -> Iterator[str]:
+    """Which trials share a stream, in the order in which each place would train them."""
+    whole = sum(group.cost for group in groups)
+    for i, part in enumerate(plan.assign(groups, num_places), 1):
+        for group in part:
+            sharing = f"{len(group.trials)} trials share a stream" if len(group.trials) > 1 else "1 trial"
+            names = " ".join(name.rpartition("-")[0] for name in group.trials)
+            yield f"process {i} of {num_places}: {sharing} ({group.cost / whole:.0%} of the predicted cost): {names}"
 
 
 def main(config: ConfigDict) -> int:
@@ -171,9 +191,11 @@ def main(config: ConfigDict) -> int:
     path, _ = cli.config_path()
     generator = runpy.run_path(str(path)).get("sweep")
     trials = expand(config, generator(config) if generator else None)
+    if config.launch.coordinator is not None:
+        raise UserError("config.launch.coordinator: only mnet_jax.train trains across hosts")
     workdir = Workdir(flags.FLAGS.workdir or cli.default_workdir())
     if flags.FLAGS.dry_run:
-        return _dry_run(trials, workdir)
+        return _dry_run(config, trials, workdir)
     return run(config, trials, workdir, flags.FLAGS.launcher or config.launch.launcher)
 
 

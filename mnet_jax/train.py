@@ -2,9 +2,11 @@
 
     python -m mnet_jax.train --config FILE [--config.field=value ...] [--workdir DIR]
 
-trains one trial with the config's own values; the sweep's axes are ignored.
+trains one trial with the config's own values; the sweep's axes are ignored. With `--config.launch.coordinator` (see
+`multihost`), started once on every host, the processes train it together.
 """
 
+import collections
 import contextlib
 import logging
 from collections.abc import Iterator, Sequence
@@ -13,31 +15,35 @@ import jax
 from absl import flags
 from jax.sharding import Mesh
 
-from mnet_jax import cli, pretrained, runtime
+from mnet_jax import cli, multihost, plan, pretrained, runtime
 from mnet_jax import config as config_lib
-from mnet_jax.data import sources
-from mnet_jax.data.stream import Stream, open_stream
+from mnet_jax.data import cache
+from mnet_jax.data.stream import Batch, Stream, open_stream
 from mnet_jax.errors import UserError
+from mnet_jax.multihost import AgreedInterruption
+from mnet_jax.replicates import Replicates
 from mnet_jax.signals import Interrupted, Interruption
 from mnet_jax.trial import Diverged, Trial
-from mnet_jax.workdir import DIVERGED, DONE, FAILED, QUEUED, RUNNING, TrialFolder, Workdir
+from mnet_jax.workdir import DIVERGED, DONE, FAILED, QUEUED, RUNNING, TrialFolder, WatchedFolder, Workdir
 
 _log = logging.getLogger(__name__)
+
+_TIMED = (1, 2, 3)  # steps after a start or an evaluation that are timed one by one, on idle devices
 
 _LOCK_SECONDS = 60  # a worker whose sweep was killed leaves within this time
 
 
 def train(folders: Sequence[TrialFolder], interruption: Interruption) -> None:
-    """Trains trials that share data, batch size, epochs and seed to their end, or until interrupted.
+    """Trains trials whose `plan.stream_key` is the same to their end, or until interrupted.
 
-    Every step makes one host batch, moves it to the devices once, and steps each trial on it. A trial that raises or
-    diverges is recorded in its status and dropped; the others go on. On an interruption all save a checkpoint and go
-    back to `queued`.
+    Every step makes one batch, moves it to the devices once, and steps each trial on it. A trial that raises or
+    diverges is recorded in its status and dropped; the others go on. One that is ahead of the others waits for them, so
+    that no step that it has saved is trained again. On an interruption all save a checkpoint and go back to `queued`.
 
     Raises:
       Interrupted: the interruption had a reason; everything is saved.
     """
-    mesh = runtime.local_mesh()
+    mesh = runtime.mesh()
     with contextlib.ExitStack() as locks:
         for folder in folders:
             locks.enter_context(folder.locked(_LOCK_SECONDS))
@@ -53,73 +59,131 @@ class _Loop:
         self._mesh = mesh
         self._config = config_lib.from_json(folders[0].config_text())
         self._live: list[Trial] = []
+        self._units: list[Trial | Replicates] = []
         self._streams: dict[str, Stream] = {}
 
     def run(self) -> None:
         try:
-            self._start()
-            self._train()
-            for trial in list(self._live):
-                with self._recorded(trial.folder, trial):
-                    trial.finish(self._evaluate(trial, self._config.data.test_split))
+            try:
+                self._start()
+                self._train()
+                for trial, scores in self._evaluate(self._live, self._config.data.test_split):
+                    with self._recorded(trial):
+                        trial.finish(scores)
+            except Interrupted:
+                raise
+            except Exception as error:  # of the stream, which all trials need
+                for folder in [trial.folder for trial in self._live] or self._folders:
+                    _record_failure(folder, error)
         except Interrupted as error:
             self._leave(str(error))
             raise
+        finally:
+            decoded = sum(stream.num_decoded for stream in self._streams.values())
+            _log.info("images decoded: %d, for %d trials", decoded, len(self._folders))
 
     def _start(self) -> None:
-        try:
-            num_train = self._open(self._config.data.train_split).num_examples if self._config.train.epochs else 0
-        except Exception as error:
-            for folder in self._folders:
-                _record_failure(folder, error)
-            return
+        num_train = self._open(self._config.data.train_split).num_examples if self._config.train.epochs else 0
         for folder in self._folders:
             self._interruption.check()
-            with self._recorded(folder):
+            try:
                 self._live.append(Trial(folder, self._mesh, num_train))
+            except Exception as error:
+                _record_failure(folder, error)
+        self._units = self._form_units()
+        for trial in self._live:
+            trial.start_clock()
+
+    def _form_units(self) -> list[Trial | Replicates]:
+        """What is updated at a time: a trial, or trials at the same step of which the config wants one vmapped step."""
+        alike = collections.defaultdict(list)
+        for trial in [trial for trial in self._live if trial.step < trial.steps.total]:
+            replicate = plan.replicate_key(trial.config) if trial.config.train.vmap_replicates else trial.folder.name
+            alike[replicate, trial.step].append(trial)
+        units = []
+        for trials in alike.values():
+            self._interruption.check()
+            with self._recorded(*trials):
+                if len(trials) > 1:
+                    units.append(Replicates(trials))
+                else:
+                    trials[0].compile_step()
+                    units.append(trials[0])
+        return units
 
     def _train(self) -> None:
-        for trial in list(self._live):  # what an interruption left undone
-            with self._recorded(trial.folder, trial):
-                self._after_step(trial)
+        self._after_step(self._live)  # what an interruption left undone
         first = min((trial.step for trial in self._live), default=0)
         last = max((trial.steps.total for trial in self._live), default=0)
         if first == last:
             return
         stream = self._open(self._config.data.train_split)
         batches = stream.training_batches(self._config.train.batch_size, first, last)
+        in_a_row = 0  # steps since the devices were last idle
         for step, batch in enumerate(batches, first):
             self._interruption.check()
-            batch = self._to_devices(batch)
-            for trial in [trial for trial in self._live if trial.step == step]:
-                with self._recorded(trial.folder, trial):
-                    trial.train_on(batch)
-                    self._after_step(trial)
+            if timed := in_a_row in _TIMED:
+                jax.block_until_ready([trial.state for trial in self._live])
+            due = [unit for unit in self._units if unit.step == step]
+            stepping = [trial for unit in due for trial in self._update(unit, batch, timed)]
+            in_a_row = 0 if self._after_step(stepping) else in_a_row + 1
             if not self._live:
                 return
 
-    def _after_step(self, trial: Trial) -> None:
-        """Evaluates and saves where that is due."""
-        if self._config.data.validation_split and trial.is_evaluation_due():
-            trial.log_validation(self._evaluate(trial, self._config.data.validation_split))
-        if trial.is_checkpoint_due():
-            trial.save()
+    def _update(self, unit: Trial | Replicates, batch: Batch, timed: bool) -> list[Trial]:
+        """Dispatches an update of the trials in the unit that are alive, and returns them."""
+        alive = [trial for trial in unit.trials if trial in self._live]
+        if not alive:
+            return []
+        updates = []
+        with self._recorded(*alive):
+            updates = unit.update(batch, timed)
+        for update in updates:
+            if update.trial in alive:
+                with self._recorded(update.trial):
+                    update.trial.record(update)
+        return alive
 
-    def _evaluate(self, trial: Trial, split: str) -> dict:
-        batches = self._open(split).evaluation_batches(self._config.train.batch_size)
-        return trial.evaluate(map(self._to_devices, batches), self._interruption.check)
+    def _after_step(self, trials: Sequence[Trial]) -> bool:
+        """Evaluates and saves where that is due; True if it evaluated."""
+        due = []
+        if self._config.data.validation_split:
+            due = [trial for trial in trials if trial in self._live and trial.is_evaluation_due()]
+        for trial, scores in self._evaluate(due, self._config.data.validation_split):
+            with self._recorded(trial):
+                trial.log_validation(scores)
+        for trial in [trial for trial in trials if trial in self._live and trial.is_checkpoint_due()]:
+            with self._recorded(trial):
+                trial.snapshot()
+        return bool(due)
+
+    def _evaluate(self, trials: Sequence[Trial], split: str) -> list[tuple[Trial, dict]]:
+        """The scores of trials that are evaluated on the same batches, one by one at the same time."""
+        tallies = {}
+        for trial in list(trials):
+            with self._recorded(trial):
+                tallies[trial] = trial.tally()
+        if not tallies:
+            return []
+        for batch in self._open(split).evaluation_batches(self._config.train.batch_size):
+            self._interruption.check()
+            for trial in [trial for trial in tallies if trial in self._live]:
+                with self._recorded(trial):
+                    tallies[trial].add(batch)
+        scores = []
+        for trial in [trial for trial in tallies if trial in self._live]:
+            with self._recorded(trial):
+                scores.append((trial, tallies[trial].scores()))
+        return scores
 
     def _open(self, split: str) -> Stream:
         if split not in self._streams:
-            self._streams[split] = open_stream(self._config, split)
+            self._streams[split] = open_stream(self._config, split, self._mesh)
         return self._streams[split]
-
-    def _to_devices(self, batch):
-        return jax.device_put(batch, runtime.sharded(self._mesh))
 
     def _leave(self, reason: str) -> None:
         for trial in list(self._live):
-            with self._recorded(trial.folder, trial):
+            with self._recorded(trial):
                 trial.save()
                 trial.close()
                 trial.folder.set_status(QUEUED, f"stopped by {reason} at step {trial.step}")
@@ -129,15 +193,16 @@ class _Loop:
                 folder.set_status(QUEUED, f"stopped by {reason}")
 
     @contextlib.contextmanager
-    def _recorded(self, folder: TrialFolder, trial: Trial | None = None) -> Iterator[None]:
-        """Writes what ends a trial into its status and drops the trial; lets interruptions through."""
+    def _recorded(self, *trials: Trial) -> Iterator[None]:
+        """Writes what ends trials into their status and drops them; lets interruptions through."""
         try:
             yield
         except Interrupted:
             raise
         except Exception as error:
-            _record_failure(folder, error)
-            self._live = [other for other in self._live if other is not trial]
+            for trial in trials:
+                _record_failure(trial.folder, error)
+            self._live = [trial for trial in self._live if trial not in trials]
 
 
 def _record_failure(folder: TrialFolder, error: Exception) -> None:
@@ -152,16 +217,22 @@ def _record_failure(folder: TrialFolder, error: Exception) -> None:
 
 def main(config) -> int:
     config = config_lib.resolve(config)
-    sources.check(config.data, config_lib.splits(config))
+    multihost.initialize(config.launch)
+    cache.check(config.data, config_lib.splits(config))
     pretrained.check(config)
     directory = Workdir(flags.FLAGS.workdir or cli.default_workdir())
     folder = directory.trial(f"base-{config_lib.trial_hash(config)}")
-    with directory.locked():
-        folder.create(config.to_dict())
-        runtime.configure(logging.FileHandler(folder.log_path))
+    with directory.locked() if multihost.is_writer() else contextlib.nullcontext():
+        if multihost.is_writer():
+            folder.create(config.to_dict())
+        multihost.wait_for_all("the trial's folder")
+        if not multihost.is_writer():
+            folder = WatchedFolder(folder.path)
+        runtime.configure(*([logging.FileHandler(folder.log_path)] if multihost.is_writer() else []))
         if folder.status() != DONE:
-            with Interruption() as interruption, contextlib.suppress(Interrupted):
+            with AgreedInterruption() as interruption, contextlib.suppress(Interrupted):
                 train([folder], interruption)
+        multihost.wait_for_all("the trial's end")
     print(f"{folder.status()}: {folder.result() or folder.error()}", f"folder: {folder.path}", sep="\n")
     return 0 if folder.status() == DONE else 1
 

@@ -1,11 +1,13 @@
 """One trial in training: its state on the device, its compiled steps, its clock, and what it writes to its folder."""
 
+import dataclasses
 import logging
 import math
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Mapping
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh
 
@@ -13,7 +15,7 @@ from mnet_jax import config as config_lib
 from mnet_jax import cost, models, optim, pretrained, runtime, step
 from mnet_jax.checkpoint import Checkpoints
 from mnet_jax.errors import UserError
-from mnet_jax.evaluate import evaluate
+from mnet_jax.evaluate import Tally
 from mnet_jax.workdir import DONE, RUNNING, TrialFolder
 
 _log = logging.getLogger(__name__)
@@ -23,18 +25,31 @@ class Diverged(Exception):
     """The training loss is no longer finite."""
 
 
+@dataclasses.dataclass
+class _Interval:
+    """Steps whose metrics are on the device and not in the log yet."""
+
+    last_step: int
+    metrics: list[step.Metrics]
+
+
 class Trial:
     """Trains step by step on batches that it is given; starts from the latest checkpoint in its folder.
+
+    Steps are dispatched, not waited for: metrics and checkpoints of a step are read and written when the next one is on
+    its way, so that the device always has work.
 
     Attributes:
       folder: of the trial.
       config: its resolved config.
       steps: its durations.
-      step: updates done so far.
+      step: updates dispatched so far.
+      trials: itself; what the loop updates may also be several, as `Replicates`.
+      replicated, sharded: where its state and its batches are.
     """
 
     def __init__(self, folder: TrialFolder, mesh: Mesh, num_train: int):
-        """Restores or initialises the state and compiles the steps.
+        """Restores or initialises the state and compiles the evaluation.
 
         Raises:
           UserError: the batch cannot be split among the devices, or a checkpoint cannot be read.
@@ -46,23 +61,59 @@ class Trial:
         if batch_size % mesh.size:
             raise UserError(f"config.train.batch_size={batch_size}: must be a multiple of the {mesh.size} devices")
         folder.set_status(RUNNING)
-        self._replicated, self._sharded = runtime.replicated(mesh), runtime.sharded(mesh)
+        self.replicated, self.sharded = runtime.replicated(mesh), runtime.sharded(mesh)
         self._checkpoints = Checkpoints(folder.checkpoints_path)
+        self.trials = (self,)
+        self._borrowed: Callable[[], step.TrainState] | None = None
         self._build()
-        self._pending: list[step.Metrics] = []
+        self._interval = _Interval(self.step, [])
+        self._unread: list[_Interval] = []
+        self._snapshot: tuple[int, step.TrainState] | None = None
+        self.start_clock()
+
+    def start_clock(self) -> None:
+        """What went before is no part of `wall_seconds`."""
         self._tick = time.monotonic()
 
-    def train_on(self, batch) -> None:
-        """One optimizer update; logs where that is due.
+    def update(self, batch: Mapping[str, jax.Array], timed: bool) -> "list[Update]":
+        """Dispatches one optimizer update.
+
+        Args:
+          batch: {"image", "label"} on the devices.
+          timed: the devices are idle; wait for the update.
+        """
+        start = time.monotonic()
+        self._state, metrics = self._train_step(self._state, batch)
+        seconds = None
+        if timed:
+            jax.block_until_ready(self._state)
+            seconds = time.monotonic() - start
+        return [Update(self, metrics, seconds)]
+
+    def record(self, update: "Update") -> None:
+        """Takes note of an update, then settles what earlier ones left; waits for the one before, to bound memory.
 
         Raises:
-          Diverged: a loss since the last log is not finite.
+          Diverged: a loss that is read now is not finite.
         """
-        self._state, metrics = self._train_step(self._state, batch)
-        self._pending.append(metrics)
         self.step += 1
+        if update.seconds is not None:
+            self._clock["images"] += self.config.train.batch_size
+            self._clock["train_seconds"] += update.seconds
+        jax.block_until_ready(self._interval.metrics[-1:])
+        self._interval.metrics.append(update.metrics)
+        self._settle()
         if self.step % self.config.train.log_every_steps == 0 or self.step == self.steps.total:
-            self._log_training()
+            self._close_interval()
+
+    @property
+    def state(self) -> step.TrainState:
+        """After `step` updates."""
+        return self._borrowed() if self._borrowed else self._state
+
+    def borrow_state(self, state: Callable[[], step.TrainState]) -> None:
+        """From now on somebody else keeps the state and updates it."""
+        self._borrowed, self._state = state, None
 
     def is_evaluation_due(self) -> bool:
         """True where the validation split is to be evaluated now, and was not before an interruption."""
@@ -72,34 +123,39 @@ class Trial:
     def is_checkpoint_due(self) -> bool:
         return self.step > 0 and self.steps.is_due(self.step, self.steps.checkpoint_every)
 
-    def evaluate(self, batches: Iterable, on_batch: Callable[[], None]) -> dict:
-        """Accuracy and loss on batches that are on the device; see `evaluate.evaluate`.
+    def tally(self) -> Tally:
+        """An evaluation of the network as it is now.
 
         Raises:
-          Diverged: a loss since the last log is not finite.
+          Diverged: a loss so far is not finite.
         """
-        self._log_training()
-        scores = evaluate(self._eval_step, self._state.evaluated(), batches, on_batch)
-        self._clock["wall_seconds"] += self._lap()
-        return scores
+        self._close_interval()
+        self._settle()
+        return Tally(self._eval_step, self.state.evaluated())
 
     def log_validation(self, scores: dict) -> None:
+        self._clock["wall_seconds"] += self._lap()
         row = {key: scores[key] for key in ("top1", "top5", "loss")}
-        self._append(split="validation", **row)
-        _log.info("%s: epoch %.2f: validation %s", self.folder.name, self._epoch(), _as_text(row))
+        self._append(self.step, split="validation", **row)
+        _log.info("%s: epoch %.2f: validation %s", self.folder.name, self._epoch(self.step), _as_text(row))
+
+    def snapshot(self) -> None:
+        """Copies the state on the device; the copy becomes a checkpoint when the next update is on its way."""
+        self._close_interval()
+        self._snapshot = self.step, jax.tree.map(jnp.copy, self.state)
 
     def save(self) -> None:
-        """Writes a checkpoint, in the background.
+        """Writes a checkpoint of the present state, in the background.
 
         Raises:
-          Diverged: a loss since the last log is not finite; nothing is saved then.
+          Diverged: a loss so far is not finite; nothing is saved then.
         """
-        self._log_training()
-        self._checkpoints.save(self.step, self._state, self._clock)
-        self._clock["wall_seconds"] += self._lap()
+        self.snapshot()
+        self._settle()
 
     def finish(self, scores: dict) -> None:
         """Writes the result and the status `done`."""
+        self._clock["wall_seconds"] += self._lap()
         self.save()
         self.close()
         counted = cost.of_config(self.config)
@@ -112,7 +168,7 @@ class Trial:
                 "test_images": scores["count"],
                 "epochs": self.config.train.epochs,
                 "steps": self.step,
-                "images_per_second": round(clock["images"] / clock["train_seconds"], 1) if clock["images"] else None,
+                "images_per_second": self._speed(),
                 "wall_seconds": round(clock["wall_seconds"], 1),
                 "device": runtime.device_name(),
             }
@@ -126,95 +182,128 @@ class Trial:
 
     def _build(self) -> None:
         start = time.monotonic()
-        model = models.build(self.config.model)
-        optimizer, self._schedule = optim.build(self.config.optim, self.steps)
-        create = jax.jit(lambda: step.create_state(model, optimizer, self.config), out_shardings=self._replicated)
-        abstract_state = jax.eval_shape(create)
+        self._model = models.build(self.config.model)
+        self._optimizer, self._schedule = optim.build(self.config.optim, self.steps)
+
+        def create():
+            return step.create_state(self._model, self._optimizer, self.config)
+
+        self._abstract_state = jax.eval_shape(create)
         if self._checkpoints.latest_step() is None:
-            self._state = self._with_imported_weights(create(), model)
+            self._state = self._with_imported_weights(jax.jit(create, out_shardings=self.replicated)())
             self._clock = {"images": 0, "train_seconds": 0.0, "wall_seconds": 0.0}
             self.step = 0
         else:
-            state, self._clock = self._checkpoints.restore(abstract_state)
-            self._state = jax.device_put(state, self._replicated)
+            state, self._clock = self._checkpoints.restore(self._abstract_state)
+            self._state = jax.device_put(state, self.replicated)
             self.step = int(state.step)
             _log.info("%s: resumed from step %d of %d", self.folder.name, self.step, self.steps.total)
         self.folder.keep_metrics_until(self.step)
-        self._compile(model, optimizer, abstract_state)
-        _log.info("%s: built and compiled in %.1f s", self.folder.name, time.monotonic() - start)
+        self._compile_evaluation()
+        _log.info("%s: built in %.1f s", self.folder.name, time.monotonic() - start)
 
-    def _with_imported_weights(self, state: step.TrainState, model) -> step.TrainState:
+    def _with_imported_weights(self, state: step.TrainState) -> step.TrainState:
         """The state with the weights of `config.train.init_from`; a head for other classes stays as it is."""
         path = self.config.train.init_from
         if path is None:
             return state
         own = jax.device_get({"params": state.params, "batch_stats": state.batch_stats})
-        variables = pretrained.load(path, model, own, fresh_head=self.config.train.epochs > 0)
+        variables = pretrained.load(path, self._model, own, fresh_head=self.config.train.epochs > 0)
         _log.info("%s: starts from the weights of %s", self.folder.name, path)
-        ema = jax.device_put(variables, self._replicated) if state.ema else None
-        return state.replace(**jax.device_put(variables, self._replicated), ema=ema)
+        ema = jax.device_put(variables, self.replicated) if state.ema else None
+        return state.replace(**jax.device_put(variables, self.replicated), ema=ema)
 
-    def _compile(self, model, optimizer, abstract_state) -> None:
+    def compile_step(self) -> None:
+        """Compiles `update`."""
+        start = time.monotonic()
+        train_step = jax.jit(
+            step.make_train_step(self._model, self._optimizer, self.config),
+            in_shardings=(self.replicated, self.sharded),
+            out_shardings=self.replicated,
+            donate_argnums=0,
+        )
+        self._train_step = train_step.lower(self._abstract_state, self.abstract_batch()).compile()
+        _log.info("%s: compiled the training step in %.1f s", self.folder.name, time.monotonic() - start)
+
+    def _compile_evaluation(self) -> None:
+        eval_step = jax.jit(
+            step.make_eval_step(self._model, self.config),
+            in_shardings=(self.replicated, self.sharded),
+            out_shardings=self.replicated,
+        )
+        mask = {"mask": jax.ShapeDtypeStruct((self.config.train.batch_size,), np.float32)}
+        self._eval_step = eval_step.lower(self._abstract_state.evaluated(), self.abstract_batch() | mask).compile()
+
+    def abstract_batch(self) -> dict[str, jax.ShapeDtypeStruct]:
         data, batch_size = self.config.data, self.config.train.batch_size
-        batch = {
+        return {
             "image": jax.ShapeDtypeStruct((batch_size, data.image_size, data.image_size, data.channels), np.uint8),
             "label": jax.ShapeDtypeStruct((batch_size,), np.int32),
         }
-        train_step = jax.jit(
-            step.make_train_step(model, optimizer, self.config),
-            in_shardings=(self._replicated, self._sharded),
-            out_shardings=self._replicated,
-            donate_argnums=0,
-        )
-        eval_step = jax.jit(
-            step.make_eval_step(model, self.config),
-            in_shardings=(self._replicated, self._sharded),
-            out_shardings=self._replicated,
-        )
-        if self.steps.total:
-            self._train_step = train_step.lower(abstract_state, batch).compile()
-        mask = jax.ShapeDtypeStruct((batch_size,), np.float32)
-        self._eval_step = eval_step.lower(abstract_state.evaluated(), batch | {"mask": mask}).compile()
 
-    def _log_training(self) -> None:
-        """Waits for the steps since the last log and writes their mean loss and speed."""
-        if not self._pending:
-            return
-        pending = [{name: float(value) for name, value in metrics.items()} for metrics in self._pending]
-        self._pending = []
+    def _close_interval(self) -> None:
+        """Leaves the steps since the last log to be read."""
+        if self._interval.metrics:
+            self._unread.append(dataclasses.replace(self._interval, last_step=self.step))
+            self._interval = _Interval(self.step, [])
+
+    def _settle(self) -> None:
+        """Writes what closed intervals and the snapshot hold; waits for the steps that they come from."""
+        for interval in self._unread:
+            self._log_training(interval)
+        self._unread = []
+        if self._snapshot is not None:
+            (at_step, state), self._snapshot = self._snapshot, None
+            self._checkpoints.save(at_step, state, self._clock)
+            self._clock["wall_seconds"] += self._lap()
+
+    def _log_training(self, interval: _Interval) -> None:
+        metrics = jax.device_get(interval.metrics)
         seconds = self._lap()
-        images = len(pending) * self.config.train.batch_size
-        self._clock["images"] += images
-        self._clock["train_seconds"] += seconds
         self._clock["wall_seconds"] += seconds
-        for offset, metrics in enumerate(pending, start=1 - len(pending)):
-            if not math.isfinite(metrics["loss"]):
-                raise Diverged(f"the loss of step {self.step + offset} is {metrics['loss']}")
+        for at_step, values in enumerate(metrics, interval.last_step - len(metrics) + 1):
+            if not math.isfinite(values["loss"]):
+                raise Diverged(f"the loss of step {at_step} is {values['loss']}")
         self._append(
-            loss=float(np.mean([metrics["loss"] for metrics in pending])),
-            grad_norm=pending[-1]["grad_norm"],
-            learning_rate=float(self._schedule(self.step - 1)),
-            images_per_second=images / seconds,
+            interval.last_step,
+            loss=float(np.mean([values["loss"] for values in metrics])),
+            grad_norm=float(metrics[-1]["grad_norm"]),
+            learning_rate=float(self._schedule(interval.last_step - 1)),
+            images_per_second=self._speed(),
+            steps_per_second=len(metrics) / seconds,
         )
 
-    def _append(self, **row) -> None:
-        self.folder.append_metrics(
-            {
-                "step": self.step,
-                "total_steps": self.steps.total,
-                "batch_size": self.config.train.batch_size,
-                "epoch": self._epoch(),
-            }
-            | row
-        )
+    def _speed(self) -> float | None:
+        """Images per second of the updates that were timed."""
+        clock = self._clock
+        return round(clock["images"] / clock["train_seconds"], 1) if clock["images"] else None
 
-    def _epoch(self) -> float:
-        return round(self.step / self.steps.per_epoch, 4)
+    def _append(self, at_step: int, **row) -> None:
+        counts = {"step": at_step, "total_steps": self.steps.total, "epoch": self._epoch(at_step)}
+        self.folder.append_metrics(counts | row)
+
+    def _epoch(self, at_step: int) -> float:
+        return round(at_step / self.steps.per_epoch, 4)
 
     def _lap(self) -> float:
         """Seconds since the last lap."""
         previous, self._tick = self._tick, time.monotonic()
         return self._tick - previous
+
+
+@dataclasses.dataclass(frozen=True)
+class Update:
+    """One optimizer update of a trial, dispatched.
+
+    Attributes:
+      trial: that was updated.
+      metrics: on the device.
+      seconds: that it took, if it was timed.
+    """
+
+    trial: Trial
+    metrics: step.Metrics
+    seconds: float | None
 
 
 def _as_text(scores: dict) -> str:

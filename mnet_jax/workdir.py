@@ -51,6 +51,10 @@ class TrialFolder:
     def set_status(self, status: str, error: str | None = None) -> None:
         write_json(self._status_path, {"status": status, "error": error})
 
+    def saved_step(self) -> int:
+        """The step of the latest checkpoint; 0 where there is none."""
+        return max((int(path.name) for path in self.checkpoints_path.glob("[0-9]*") if path.name.isdigit()), default=0)
+
     def result(self) -> _Json:
         """What the trial reached; empty until it is done."""
         return read_json(self._result_path)
@@ -91,12 +95,32 @@ class TrialFolder:
         return filelock.FileLock(self.path / ".lock", timeout=timeout)
 
 
+class WatchedFolder(TrialFolder):
+    """A trial that another process writes, on the same file system; this one trains along and writes nothing."""
+
+    def set_status(self, status: str, error: str | None = None) -> None:
+        pass
+
+    def set_result(self, result: _Json) -> None:
+        pass
+
+    def append_metrics(self, row: _Json) -> None:
+        pass
+
+    def keep_metrics_until(self, step: int) -> None:
+        pass
+
+    def locked(self, timeout: float) -> contextlib.AbstractContextManager:
+        return contextlib.nullcontext()
+
+
 class Workdir:
-    """The folder of a sweep: `sweep.json trials/ results.csv` and the plots."""
+    """The folder of a sweep: `sweep.json trials/ output/ results.csv` and the plots."""
 
     def __init__(self, path: pathlib.Path | str):
         self.path = pathlib.Path(path)
         self.results_path = self.path / "results.csv"
+        self.output_path = self.path / "output"  # what the processes print
         self._sweep_path = self.path / "sweep.json"
 
     def trial(self, name: str) -> TrialFolder:

@@ -68,7 +68,7 @@ def test_a_step_on_8_devices_equals_one_on_one(tiny, name, dtype, tolerance):
     tiny.optim.warmup_epochs = 0.0
     config = config_lib.resolve(tiny).unlock()
     config.model.dtype = dtype
-    mesh = runtime.local_mesh()
+    mesh = runtime.mesh()
     assert mesh.size == 8
     replicated, sharded = runtime.replicated(mesh), runtime.sharded(mesh)
     batch = batch_of(32)

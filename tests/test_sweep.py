@@ -4,6 +4,7 @@ import json
 import os
 import pathlib
 import random
+import re
 import signal
 import subprocess
 import sys
@@ -14,7 +15,7 @@ import pytest
 
 from mnet_jax import results, sweep
 from mnet_jax.errors import UserError
-from mnet_jax.workdir import Workdir
+from mnet_jax.workdir import TrialFolder, Workdir
 from tests.conftest import REPOSITORY
 
 CONTRACT = (
@@ -82,9 +83,10 @@ def test_the_dry_run_of_the_papers_grid_is_exact_and_writes_nothing(command, tmp
     done = command("mnet_jax.sweep", "--config", "configs/grid.py:imagenet", "--dry_run", "--workdir", tmp_path / "w")
     assert done.returncode == 0, done.stderr
     lines = done.stdout.splitlines()
-    assert len(lines) == 17
+    assert len(lines) == 18
     assert lines[1].split()[1:] == ["568,740,352", "4,231,976", "queued"]
     assert lines[16].split()[1:] == ["13,570,048", "470,072", "queued"]
+    assert lines[17].startswith("process 1 of 1: 16 trials share a stream (100% of the predicted cost): alpha=1.0,")
     assert not (tmp_path / "w").exists()
 
 
@@ -93,15 +95,16 @@ def environment(data_dir, compilation_cache):
     return os.environ | {"TINY_DATA_DIR": data_dir, "JAX_COMPILATION_CACHE_DIR": compilation_cache}
 
 
-def start(environment, workdir, case="two_sizes"):
-    command = [sys.executable, "-m", "mnet_jax.sweep", "--config", f"tests/tiny_sweep.py:{case}", "--workdir", workdir]
+def start(environment, workdir, case="two_sizes", *flags):
+    config = f"tests/tiny_sweep.py:{case}"
+    command = [sys.executable, "-m", "mnet_jax.sweep", "--config", config, "--workdir", workdir, *flags]
     return subprocess.Popen(
         command, env=environment, cwd=REPOSITORY, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
     )
 
 
-def finish(environment, workdir, case="two_sizes"):
-    process = start(environment, workdir, case)
+def finish(environment, workdir, case="two_sizes", *flags):
+    process = start(environment, workdir, case, *flags)
     output, _ = process.communicate(timeout=600)
     return process.returncode, output
 
@@ -126,6 +129,11 @@ def has_checkpoint(workdir):
 
 def cached_programs(environment):
     return {path.name for path in pathlib.Path(environment["JAX_COMPILATION_CACHE_DIR"]).glob("*-cache")}
+
+
+def decoded(workdir):
+    """Images that each process decoded, by what it printed."""
+    return [int(n) for path in workdir.glob("output/*") for n in re.findall(r"images decoded: (\d+)", path.read_text())]
 
 
 def logs(workdir):
@@ -191,19 +199,67 @@ def kill_all(process):
 
 
 @pytest.mark.slow
-def test_killed_at_random_moments_it_ends_as_if_undisturbed(finished, environment, tmp_path):
+def test_sharing_changes_no_number_and_decodes_once(finished, environment, tmp_path):
+    workdir, _ = finished
+    code, output = finish(environment, tmp_path, "two_sizes", "--config.launch.trials_per_stream=1")
+    assert code == 0, output + logs(tmp_path)
+    assert accuracies(tmp_path) == accuracies(workdir)
+    assert decoded(workdir) == [256 + 72 + 100]
+    assert decoded(tmp_path) == decoded(workdir) * 2
+
+
+@pytest.mark.slow
+def test_two_places_train_two_groups_at_a_time(finished, environment, tmp_path):
+    devices = {"JAX_NUM_CPU_DEVICES": "8"}
+    code, output = finish(environment | devices, tmp_path, "two_sizes", "--config.launch.devices_per_group=4")
+    assert code == 0, output + logs(tmp_path)
+    assert len(list(tmp_path.glob("output/*"))) == 2
+    assert {row["device"].partition(" ")[0] for row in results.read(tmp_path / "results.csv")} == {"4"}
+    done = [output.index(f"input_size={size}: started") for size in (16, 12)]
+    assert max(done) < output.index("[1/2]"), "both start before one ends"
+
+
+def resumed(workdir):
+    """The steps from which each trial was resumed, in order."""
+    found = {}
+    for path in workdir.glob("trials/*/log.txt"):
+        found[path.parent.name] = [int(step) for step in re.findall(r"resumed from step (\d+)", path.read_text())]
+    return found
+
+
+def saved(workdir):
+    return {path.name: TrialFolder(path).saved_step() for path in workdir.glob("trials/*")}
+
+
+@pytest.mark.slow
+def test_killed_five_times_it_ends_as_if_undisturbed_and_repeats_no_saved_step(finished, environment, tmp_path):
     moment = random.Random(0)
-    for longest in (0, 10, 20):
+    for _ in range(5):
+        before, resumed_before = saved(tmp_path), resumed(tmp_path)
         process = start(environment, tmp_path)
-        wait_for(lambda: has_checkpoint(tmp_path))
+        wait_for(lambda before=before, process=process: saved(tmp_path) != before or process.poll() is not None)
         with contextlib.suppress(subprocess.TimeoutExpired):
-            process.wait(moment.uniform(0, longest))
+            process.wait(moment.uniform(0, 0.3))
         kill_all(process)
         process.communicate()
+        for trial, steps in resumed(tmp_path).items():
+            assert set(steps[len(resumed_before.get(trial, [])) :]) <= {before.get(trial)}, trial
     code, output = finish(environment, tmp_path)
     assert code == 0, output + logs(tmp_path)
     assert accuracies(tmp_path) == accuracies(finished[0])
-    assert "resumed from step" in logs(tmp_path)
+    assert sum(map(len, resumed(tmp_path).values())) >= 5
+
+
+@pytest.mark.slow
+def test_a_group_whose_process_is_killed_goes_on_by_itself(finished, environment, tmp_path):
+    process = start(environment, tmp_path)
+    wait_for(lambda: has_checkpoint(tmp_path))
+    (worker,) = psutil.Process(process.pid).children()
+    worker.kill()
+    output, _ = process.communicate(timeout=300)
+    assert process.returncode == 0, output + logs(tmp_path)
+    assert "the process ended by SIGKILL; it starts again" in output
+    assert accuracies(tmp_path) == accuracies(finished[0])
 
 
 @pytest.mark.slow
@@ -246,20 +302,14 @@ def test_a_second_sweep_on_the_workdir_is_refused(environment, tmp_path):
 
 
 @pytest.mark.slow
-def test_a_diverging_and_a_killed_trial_leave_the_others_alone(environment, tmp_path):
-    process = start(environment, tmp_path, "diverges")
-    wait_for(lambda: has_checkpoint(tmp_path))
-    (worker,) = psutil.Process(process.pid).children()
-    worker.kill()
-    output, _ = process.communicate(timeout=300)
-    assert process.returncode == 1
-    rows = results.read(tmp_path / "results.csv")
-    assert [row["status"] for row in rows] == ["failed", "diverged"]
-    assert "SIGKILL" in rows[0]["error"]
-    assert "the loss of step" in rows[1]["error"]
-    for row in rows:
-        assert f"{row['trial']} {row['status']}" in output
-        assert str(tmp_path / "trials" / row["trial"] / "log.txt") in output
+def test_a_diverging_trial_leaves_the_other_alone(environment, tmp_path):
     code, output = finish(environment, tmp_path, "diverges")
     assert code == 1
-    assert [row["status"] for row in results.read(tmp_path / "results.csv")] == ["done", "diverged"]
+    done, diverged = results.read(tmp_path / "results.csv")
+    assert [done["status"], diverged["status"]] == ["done", "diverged"]
+    assert "the loss of step" in diverged["error"]
+    log = tmp_path / "trials" / diverged["trial"] / "log.txt"
+    assert f"{diverged['trial']} diverged" in output
+    assert str(log) in output
+    assert "diverged: the loss of step" in log.read_text()
+    assert done["trial"] not in log.read_text(), "a trial's log is about that trial"

@@ -113,14 +113,14 @@ def test_a_diverging_and_a_raising_trial_are_recorded_and_the_other_goes_on(tmp_
     raising = folder_of(tmp_path / "raising", tiny, input_size=12)
     tiny.optim.warmup_epochs = 1.0
     healthy = folder_of(tmp_path / "healthy", tiny)
-    step = Trial.train_on
+    update = Trial.update
 
-    def train_on(self, batch):
+    def raise_at_step_5(self, batch, timed):
         if self.folder is raising and self.step == 5:
             raise RuntimeError("the device is on fire")
-        step(self, batch)
+        return update(self, batch, timed)
 
-    monkeypatch.setattr(Trial, "train_on", train_on)
+    monkeypatch.setattr(Trial, "update", raise_at_step_5)
     train_lib.train([diverging, raising, healthy], Interruption())
     assert diverging.status() == "diverged"
     assert "the loss of step" in diverging.error()
@@ -157,7 +157,7 @@ def test_the_command_trains_the_configs_own_values(tmp_path, data_dir, command):
         outputs.append(done.stdout)
     (path,) = (tmp_path / "trials").iterdir()
     assert path.name.startswith("base-")
-    assert (path / "log.txt").read_text().count("built and compiled") == 1
+    assert (path / "log.txt").read_text().count("compiled the training step") == 1
     assert outputs[0] == outputs[1]
     assert "top1" in outputs[0]
 

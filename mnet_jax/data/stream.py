@@ -1,17 +1,30 @@
-"""Batches. The training batch of a step is a pure function of (seed, step), so resuming needs no saved iterator."""
+"""Batches on the devices. The training batch of a step is a pure function of (seed, step): resuming needs no iterator.
+
+A stream is shared: every trial whose `plan.stream_key` is the same trains on the very same batches, which are decoded
+and moved to the devices once, ahead of the step that needs them.
+"""
 
 import functools
-from collections.abc import Iterator
+import os
+import random
+import threading
+from collections.abc import Callable, Iterator, Sequence
 
 import grain
+import jax
 import numpy as np
+from jax.sharding import Mesh, NamedSharding
 
-from mnet_jax.data import decode, sources
+from mnet_jax import runtime
+from mnet_jax.data import cache, decode
+from mnet_jax.data.damage import Damage
 from mnet_jax.errors import UserError
 
-Batch = dict[str, np.ndarray]
+Batch = dict[str, jax.Array]
 
-_MAX_BYTES_IN_MEMORY = 2 * 2**30
+_MAX_RESIDENT_BYTES = 2 * 2**30
+_AHEAD = 2  # batches on the devices before they are needed
+_PIECE = 128  # most images that a thread decodes in one go; what surrounds them costs as much for one as for many
 
 
 def training_index(seed: int, position: int, num_examples: int) -> int:
@@ -25,29 +38,41 @@ def _permutation(seed: int, epoch: int, num_examples: int) -> np.ndarray:
     return np.random.default_rng((seed, epoch)).permutation(num_examples)
 
 
-def open_stream(config, split: str) -> "Stream":
-    """The batches of a split; decoded once into memory where that fits and the host draws no crop.
+def open_stream(config, split: str, mesh: Mesh) -> "Stream":
+    """The batches of a split; kept on the devices where it fits and the host draws no crop.
 
     Args:
-      config: `config.data`; `config.seed` of the order and of the host's crops; `config.model.num_classes`.
+      config: `config.data`, whose `seed` is that of the order and of the host's crops; `config.model.num_classes`.
       split: of the data set, such as "train[:55000]".
+      mesh: the devices among which batches are split.
 
     Raises:
       UserError: the data are missing, or images or labels are not as the config says.
     """
     data = config.data
-    source = sources.open_split(data, split)
+    source = cache.open_split(data, split)
     num_bytes = len(source) * data.image_size**2 * data.channels
-    fits = data.crop != "inception" and num_bytes <= _MAX_BYTES_IN_MEMORY
-    return (ArrayStream if fits else GrainStream)(source, data, config.seed, config.model.num_classes)
+    fits = data.crop != "inception" and num_bytes <= _MAX_RESIDENT_BYTES
+    return (ResidentStream if fits else HostStream)(source, data, config.model.num_classes, mesh)
+
+
+def _joined(pieces: Sequence[dict]) -> dict:
+    return {name: np.concatenate([piece[name] for piece in pieces]) for name in pieces[0]}
 
 
 class Stream:
-    """The batches of one split. "image" is uint8 (batch, image_size, image_size, channels), "label" int32 (batch,)."""
+    """The batches of one split. "image" is uint8 (batch, image_size, image_size, channels), "label" int32 (batch,).
 
-    def __init__(self, source, data, seed: int, num_classes: int):
-        self._source, self._data, self._seed, self._num_classes = source, data, seed, num_classes
+    Attributes:
+      num_examples: in the split.
+      num_decoded: images that this process decoded so far.
+    """
+
+    def __init__(self, source, data, num_classes: int, mesh: Mesh):
+        self._source, self._data, self._num_classes = source, data, num_classes
+        self._replicated, self._sharded = runtime.replicated(mesh), runtime.sharded(mesh)
         self.num_examples = len(source)
+        self.num_decoded = 0
 
     def training_batches(self, batch_size: int, first_step: int, last_step: int) -> Iterator[Batch]:
         """The batches {"image", "label"} of the steps first_step, ..., last_step - 1."""
@@ -56,6 +81,13 @@ class Stream:
     def evaluation_batches(self, batch_size: int) -> Iterator[Batch]:
         """Every example once, in order, with "mask" (batch,): 0.0 where the last batch is padded."""
         raise NotImplementedError
+
+    def _whole(self, example) -> np.ndarray:
+        image = decode.whole(example["image"], self._data.channels)
+        expected = (self._data.image_size, self._data.image_size, self._data.channels)
+        if image.shape != expected:
+            raise UserError(f"data set {self._data.name}: an image is {image.shape}, config.data says {expected}")
+        return image
 
     def _label(self, example) -> np.int32:
         if not 0 <= example["label"] < self._num_classes:
@@ -66,72 +98,141 @@ class Stream:
         return np.int32(example["label"])
 
 
-class ArrayStream(Stream):
-    """A split as one uint8 array."""
+class ResidentStream(Stream):
+    """A split as one uint8 array on every device; batches are gathered there."""
 
-    def __init__(self, source, data, seed: int, num_classes: int):
-        super().__init__(source, data, seed, num_classes)
+    def __init__(self, source, data, num_classes: int, mesh: Mesh):
+        super().__init__(source, data, num_classes, mesh)
         examples = source.__getitems__(range(len(source)))
-        self._images = np.stack([decode.whole(example["image"], data.channels) for example in examples])
-        self._labels = np.asarray([self._label(example) for example in examples])
-        expected = (data.image_size, data.image_size, data.channels)
-        if self._images.shape[1:] != expected:
-            raise UserError(f"data set {data.name}: images are {self._images.shape[1:]}, config.data says {expected}")
+        images = np.stack([self._whole(example) for example in examples])
+        labels = np.asarray([self._label(example) for example in examples])
+        self.num_decoded = len(images)
+        self._arrays = {"image": _put(images, self._replicated), "label": _put(labels, self._replicated)}
+        self._gather = jax.jit(
+            lambda arrays, indices: {
+                name: array.at[indices].get(mode="fill", fill_value=0) for name, array in arrays.items()
+            },
+            in_shardings=(self._replicated, self._sharded),
+            out_shardings=self._sharded,
+        )
 
     def training_batches(self, batch_size, first_step, last_step):
         for step in range(first_step, last_step):
             positions = range(step * batch_size, (step + 1) * batch_size)
-            yield self._batch([training_index(self._seed, p, self.num_examples) for p in positions])
+            indices = [training_index(self._data.seed, p, self.num_examples) for p in positions]
+            yield self._gather(self._arrays, _put(np.asarray(indices, np.int32), self._sharded))
 
     def evaluation_batches(self, batch_size):
         for first in range(0, self.num_examples, batch_size):
-            indices = np.arange(first, min(first + batch_size, self.num_examples))
-            yield _padded(self._batch(indices), batch_size)
-
-    def _batch(self, indices) -> Batch:
-        return {"image": self._images[indices], "label": self._labels[indices]}
+            indices = np.arange(first, first + batch_size, dtype=np.int32)
+            mask = (indices < self.num_examples).astype(np.float32)
+            yield self._gather(self._arrays, _put(indices, self._sharded)) | {"mask": _put(mask, self._sharded)}
 
 
-class GrainStream(Stream):
-    """A split that is read, decoded and cropped example by example, by Grain's threads."""
+def _put(array: np.ndarray, sharding: NamedSharding) -> jax.Array:
+    """Every process has the whole array and gives its own devices their parts."""
+    return jax.make_array_from_callback(array.shape, sharding, lambda index: array[index])
+
+
+class HostStream(Stream):
+    """A split that Grain's threads read, decode and crop; every process only its own share of a batch.
+
+    An image that cannot be decoded is named in the log and left out: another takes its place in training, and
+    evaluation does not count it.
+    """
+
+    def __init__(self, source, data, num_classes: int, mesh: Mesh):
+        super().__init__(source, data, num_classes, mesh)
+        self._damage = Damage(data)
+        self._lock = threading.Lock()
 
     def training_batches(self, batch_size, first_step, last_step):
-        positions = range(first_step * batch_size, last_step * batch_size)
-        return self._read(self._training_example, positions, batch_size)
+        return self._read(self._training_piece, range(first_step * batch_size, last_step * batch_size), batch_size)
 
     def evaluation_batches(self, batch_size):
-        batches = self._read(self._evaluation_example, range(self.num_examples), batch_size)
-        return (_padded(batch, batch_size) for batch in batches)
+        padded = -(-self.num_examples // batch_size) * batch_size
+        return self._read(self._evaluation_piece, range(padded), batch_size)
 
-    def _read(self, example, positions: range, batch_size: int) -> Iterator[Batch]:
-        options = grain.ReadOptions(num_threads=self._data.read_threads, prefetch_buffer_size=2 * batch_size)
-        dataset = grain.MapDataset.range(positions.start, positions.stop).map(example)
-        return iter(dataset.to_iter_dataset(options).batch(batch_size, drop_remainder=False))
+    def _read(self, piece_of: Callable[[range], dict], positions: range, batch_size: int) -> Iterator[Batch]:
+        """Batches ahead of their use.
 
-    def _training_example(self, position: int) -> dict:
-        position = int(position)
-        example = self._source[training_index(self._seed, position, self.num_examples)]
-        data = self._data
-        if data.crop == "inception":
-            rng = np.random.default_rng((self._seed, 1, position))
-            image = decode.inception_crop(example["image"], data.channels, data.image_size, rng)
+        Args:
+          piece_of: makes a piece of a batch from positions, in one of several threads.
+          positions: in the stream.
+          batch_size: of all processes together.
+        """
+        share = batch_size // jax.process_count()
+        piece = next(size for size in range(min(share, _PIECE), 0, -1) if share % size == 0)
+        first = positions.start + jax.process_index() * share
+
+        def numbered(i: int) -> dict:
+            step, row = divmod(int(i) * piece, share)
+            start = first + step * batch_size + row
+            return piece_of(range(start, start + piece))
+
+        threads = min(self._data.read_threads, os.cpu_count() + 1)
+        options = grain.ReadOptions(num_threads=threads, prefetch_buffer_size=max(threads + 1, _AHEAD * share // piece))
+        pieces = grain.MapDataset.range(len(positions) // jax.process_count() // piece).map(numbered)
+        batches = pieces.to_iter_dataset(options)
+        if piece < share:
+            batches = batches.batch(share // piece, batch_fn=_joined)
+        batches = batches.map(self._put)
+        return iter(grain.experimental.ThreadPrefetchIterDataset(batches, prefetch_buffer_size=_AHEAD))
+
+    def _put(self, batch: dict) -> Batch:
+        return {name: jax.make_array_from_process_local_data(self._sharded, part) for name, part in batch.items()}
+
+    def _training_piece(self, positions: range) -> dict:
+        indices = [training_index(self._data.seed, position, self.num_examples) for position in positions]
+        piece = self._blank(len(positions))
+        examples = zip(positions, indices, self._source.__getitems__(indices), strict=True)
+        for row, (position, index, example) in enumerate(examples):
+            crop = functools.partial(self._training_crop, position)
+            for following in range(1, self.num_examples + 1):
+                if self._is_written(index, example, crop, piece["image"][row]):
+                    break
+                index = (indices[row] + following) % self.num_examples
+                example = self._source[index]
+            piece["label"][row] = self._label(example)
+        return piece
+
+    def _evaluation_piece(self, positions: range) -> dict:
+        indices = [position for position in positions if position < self.num_examples]
+        piece = self._blank(len(positions)) | {"mask": np.zeros(len(positions), np.float32)}
+        examples = self._source.__getitems__(indices) if indices else []
+        for row, (index, example) in enumerate(zip(indices, examples, strict=True)):
+            if self._is_written(index, example, self._evaluation_crop, piece["image"][row]):
+                piece["label"][row], piece["mask"][row] = self._label(example), 1
+        return piece
+
+    def _blank(self, count: int) -> dict:
+        shape = (count, self._data.image_size, self._data.image_size, self._data.channels)
+        return {"image": np.zeros(shape, np.uint8), "label": np.zeros(count, np.int32)}
+
+    def _training_crop(self, position: int, example: dict, out: np.ndarray) -> None:
+        if self._data.crop == "inception":
+            rng = random.Random((self._data.seed << 64) + position)
+            decode.inception_crop(example["image"], rng, out)
         else:
-            image = decode.whole(example["image"], data.channels)
-        return {"image": image, "label": self._label(example)}
+            out[:] = self._whole(example)
 
-    def _evaluation_example(self, position: int) -> dict:
-        example, data = self._source[int(position)], self._data
-        if data.crop == "inception":
-            image = decode.evaluation_crop(example["image"], data)
+    def _evaluation_crop(self, example: dict, out: np.ndarray) -> None:
+        if self._data.crop == "inception":
+            out[:] = decode.evaluation_crop(example["image"], self._data)
         else:
-            image = decode.whole(example["image"], data.channels)
-        return {"image": image, "label": self._label(example)}
+            out[:] = self._whole(example)
 
+    def _is_written(self, index: int, example: dict, crop: Callable[[dict, np.ndarray], None], out: np.ndarray) -> bool:
+        """Crops an example into `out`; False, and a word in the log, if it is damaged.
 
-def _padded(batch: Batch, batch_size: int) -> Batch:
-    count = len(batch["label"])
-    padded = {
-        key: np.concatenate([value, np.zeros((batch_size - count, *value.shape[1:]), value.dtype)])
-        for key, value in batch.items()
-    }
-    return padded | {"mask": (np.arange(batch_size) < count).astype(np.float32)}
+        Raises:
+          UserError: more than `config.data.max_bad_images` were.
+        """
+        try:
+            crop(example, out)
+        except decode.BadImage as error:
+            self._damage.add(index, example, error)
+            return False
+        with self._lock:
+            self.num_decoded += 1
+        return True

@@ -1,12 +1,15 @@
+import copy
 import io
 import itertools
 
+import jax
 import numpy as np
 import pytest
+from jax.sharding import AxisType, Mesh
 from PIL import Image
 
 from mnet_jax import config as config_lib
-from mnet_jax import presets
+from mnet_jax import presets, runtime
 from mnet_jax.data import stream
 from mnet_jax.errors import UserError
 
@@ -35,13 +38,19 @@ def data():
     return config.data
 
 
-STREAMS = [stream.ArrayStream, stream.GrainStream]
+def opened(kind, source, data, seed=0, num_classes=10):
+    data.seed = seed
+    mesh = Mesh(np.array(jax.devices()[:2]), ("data",), axis_types=(AxisType.Auto,))
+    return kind(source, copy.deepcopy(data), num_classes, mesh)
+
+
+STREAMS = [stream.ResidentStream, stream.HostStream]
 
 
 @pytest.mark.parametrize("kind", STREAMS)
 def test_every_epoch_shows_each_image_once_in_an_order_of_its_own(kind, data):
     source = pictures(10, (16, 16, 3))
-    batches = list(kind(source, data, seed=1, num_classes=10).training_batches(4, 0, 10))
+    batches = list(opened(kind, source, data, seed=1, num_classes=10).training_batches(4, 0, 10))
     labels = np.concatenate([batch["label"] for batch in batches]).reshape(4, 10)
     assert all(sorted(epoch) == list(range(10)) for epoch in labels.tolist())
     assert len({tuple(epoch) for epoch in labels.tolist()}) == 4
@@ -50,23 +59,23 @@ def test_every_epoch_shows_each_image_once_in_an_order_of_its_own(kind, data):
 
 @pytest.mark.parametrize(
     ("kind", "crop"),
-    [(stream.ArrayStream, "none"), (stream.GrainStream, "none"), (stream.GrainStream, "inception")],
+    [(stream.ResidentStream, "none"), (stream.HostStream, "none"), (stream.HostStream, "inception")],
 )
 def test_a_batch_is_a_function_of_seed_and_step(kind, crop, data):
     data.crop = crop
     source = pictures(10, (16, 16, 3) if crop == "none" else (40, 30, 3))
-    whole = list(kind(source, data, seed=1, num_classes=10).training_batches(4, 0, 8))
-    resumed = list(kind(source, data, seed=1, num_classes=10).training_batches(4, 5, 8))
+    whole = list(opened(kind, source, data, seed=1, num_classes=10).training_batches(4, 0, 8))
+    resumed = list(opened(kind, source, data, seed=1, num_classes=10).training_batches(4, 5, 8))
     for batch, again in zip(whole[5:], resumed, strict=True):
         np.testing.assert_array_equal(batch["label"], again["label"])
         np.testing.assert_array_equal(batch["image"], again["image"])
-    other = next(iter(kind(source, data, seed=2, num_classes=10).training_batches(4, 0, 1)))
+    other = next(iter(opened(kind, source, data, seed=2, num_classes=10).training_batches(4, 0, 1)))
     assert not np.array_equal(other["image"], whole[0]["image"])
 
 
 def test_both_streams_give_the_same_batches(data):
     source = pictures(10, (16, 16, 3))
-    array, grain = (kind(source, data, seed=3, num_classes=10) for kind in STREAMS)
+    array, grain = (opened(kind, source, data, seed=3, num_classes=10) for kind in STREAMS)
     pairs = itertools.chain(
         zip(array.training_batches(4, 2, 6), grain.training_batches(4, 2, 6), strict=True),
         zip(array.evaluation_batches(4), grain.evaluation_batches(4), strict=True),
@@ -79,7 +88,7 @@ def test_both_streams_give_the_same_batches(data):
 
 @pytest.mark.parametrize("kind", STREAMS)
 def test_evaluation_shows_every_image_once_and_masks_the_rest(kind, data):
-    batches = list(kind(pictures(10, (16, 16, 3)), data, seed=0, num_classes=10).evaluation_batches(4))
+    batches = list(opened(kind, pictures(10, (16, 16, 3)), data, seed=0, num_classes=10).evaluation_batches(4))
     assert [batch["image"].shape for batch in batches] == [(4, 16, 16, 3)] * 3
     labels, mask = (np.concatenate([batch[key] for batch in batches]) for key in ("label", "mask"))
     assert labels[mask > 0].tolist() == list(range(10))
@@ -88,23 +97,23 @@ def test_evaluation_shows_every_image_once_and_masks_the_rest(kind, data):
 
 def test_inception_crops_differ_from_epoch_to_epoch(data):
     data.crop = "inception"
-    source = pictures(1, (40, 30, 3), "JPEG")
-    batches = list(stream.GrainStream(source, data, seed=0, num_classes=10).training_batches(1, 0, 2))
+    source = pictures(2, (40, 30, 3), "JPEG")
+    batches = list(opened(stream.HostStream, source, data, seed=0, num_classes=10).training_batches(2, 0, 2))
     assert not np.array_equal(batches[0]["image"], batches[1]["image"])
 
 
 def test_images_of_another_size_than_the_config_says_are_refused(data):
     with pytest.raises(UserError, match=r"\(20, 16, 3\), config.data says \(16, 16, 3\)"):
-        stream.ArrayStream(pictures(2, (20, 16, 3)), data, seed=0, num_classes=10)
+        opened(stream.ResidentStream, pictures(2, (20, 16, 3)), data, seed=0, num_classes=10)
 
 
 @pytest.mark.parametrize("kind", STREAMS)
 def test_a_label_that_the_network_has_no_class_for_is_refused(kind, data):
     with pytest.raises(UserError, match=r"label \d, which config.model.num_classes=5 leaves out"):
-        list(kind(pictures(10, (16, 16, 3)), data, seed=0, num_classes=5).training_batches(10, 0, 1))
+        list(opened(kind, pictures(10, (16, 16, 3)), data, seed=0, num_classes=5).training_batches(10, 0, 1))
 
 
 def test_a_real_split_becomes_an_array(tiny):
-    opened = stream.open_stream(tiny, "train[:256]")
-    assert isinstance(opened, stream.ArrayStream)
-    assert opened.num_examples == 256
+    found = stream.open_stream(tiny, "train[:256]", runtime.mesh())
+    assert isinstance(found, stream.ResidentStream)
+    assert found.num_examples == found.num_decoded == 256

@@ -91,7 +91,7 @@ def test_works_under_jit_vmap_and_checkpoint():
 
 
 def test_a_batch_spread_over_devices_gives_the_same():
-    mesh = runtime.local_mesh()
+    mesh = runtime.mesh()
     x, kernel = depthwise_arrays((2 * mesh.size, 9, 9, 5), 3, dtype=np.float32)
     sharded = jax.device_put(x, runtime.sharded(mesh))
     ours = jax.jit(functools.partial(outcome, depthwise_conv))(

@@ -50,7 +50,7 @@ CONVOLUTIONS = {
 @pytest.mark.parametrize("name", CONVOLUTIONS)
 def test_a_batch_spread_over_devices_and_a_mapped_one_give_the_same(name):
     convolve, kernel_shape, strides = CONVOLUTIONS[name]
-    mesh = runtime.local_mesh()
+    mesh = runtime.mesh()
     x, kernel = arrays((2 * mesh.size, 9, 9, 3), kernel_shape, np.float32)
     expected = outcome(functools.partial(reference, strides=strides), x, kernel)
     sharded = jax.device_put(x, runtime.sharded(mesh))
