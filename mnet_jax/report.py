@@ -2,7 +2,8 @@
 
     python -m mnet_jax.report --workdir DIR
 
-reads `results.csv` and draws `accuracy_vs_mult_adds.png` and `accuracy_vs_params.png`.
+reads `results.csv` and draws `accuracy_vs_mult_adds.png` and `accuracy_vs_params.png`: means over seeds, with their
+standard deviations as error bars.
 """
 
 import argparse
@@ -58,6 +59,27 @@ def as_table(rows: Sequence[Row], columns: Sequence[str] = _TABLE) -> str:
     """The rows as aligned text."""
     numeric = [column not in ("trial", "status") for column in columns]
     return tables.aligned(columns, [[_cell(column, row[column]) for column in columns] for row in rows], numeric)
+
+
+def as_summary(rows: Sequence[Row]) -> str:
+    """Means over trials that differ in nothing but a seed, as aligned text; "" where there are no such trials.
+
+    "sd" is the standard deviation of top-1 among them, with n - 1 in the denominator.
+    """
+    done = [row for row in rows if row["status"] == DONE]
+    groups = _grouped(done, "model", "alpha", "input_size", *_SETTINGS)
+    if all(len(same) == 1 for _, same in groups):
+        return ""
+    swept = [key for key in ("model", "alpha", "input_size", *_SETTINGS) if len({row[key] for row in done}) > 1]
+    columns = (*swept, "mult_adds", "params", "n", "top1", "sd", "top5", "loss")
+    lines = []
+    for _, same in groups:
+        top1 = [row["top1"] for row in same]
+        means = {name: statistics.mean(row[name] for row in same) for name in ("top5", "loss")}
+        sd = f"{statistics.stdev(top1):.4f}" if len(top1) > 1 else None
+        line = same[0] | means | {"n": len(same), "top1": statistics.mean(top1), "sd": sd}
+        lines.append([_cell(column, line[column]) for column in columns])
+    return tables.aligned(columns, lines, [column not in ("model", "options") for column in columns])
 
 
 def _cell(column: str, value) -> str:
@@ -209,7 +231,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     workdir = Workdir(parser.parse_args(arguments).workdir)
     if not workdir.results_path.exists():
         parser.error(f"{workdir.results_path} does not exist; --workdir is the folder of a sweep")
-    print(as_table(results.read(workdir.results_path)))
+    rows = results.read(workdir.results_path)
+    print(*filter(None, (as_table(rows), as_summary(rows))), sep="\n\n")
     print("\n".join(draw(workdir)) or "no trial is done yet: nothing to draw")
     return 0
 

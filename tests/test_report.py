@@ -63,6 +63,16 @@ def test_several_seeds_become_a_mean_with_an_error_bar(tmp_path, figures):
     assert len(axes.get_lines()[0].get_xydata()) == 2
 
 
+def test_a_table_of_means_and_standard_deviations_follows_where_there_are_several_seeds():
+    assert report.as_summary(rows_of()) == ""
+    header, first, *others = report.as_summary(
+        [*rows_of(seeds=(0, 1, 2)), rows_of()[0] | {"status": "failed"}]
+    ).splitlines()
+    assert header.split() == ["alpha", "input_size", "mult_adds", "params", "n", "top1", "sd", "top5", "loss"]
+    assert first.split() == ["1.0", "28", "784,000", "1,000,000", "3", "0.9000", "0.0200", "1.0000", "0.5000"]
+    assert len(others) == 3
+
+
 def test_imagenet_stands_beside_the_papers_curve(tmp_path, figures):
     report.draw(write(tmp_path, rows_of("imagenet", "mobilenet_v2")))
     ours, published = figures[0].axes
