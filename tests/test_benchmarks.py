@@ -40,3 +40,38 @@ def test_bytes_of_bound_a_are_those_of_the_roofline():
     model = mobilenet_v1.MobileNetV1(num_classes=1000)
     assert roofline.bytes_per_image(model, 224) == pytest.approx(141e6, rel=0.01)
     assert roofline.bytes_per_image(model, 224, bytes_per_element=4) == 2 * roofline.bytes_per_image(model, 224)
+
+
+@pytest.mark.slow
+def test_an_input_pipeline_is_measured_and_a_missing_one_is_named(command, tmp_path):
+    path = tmp_path / "report.json"
+    broken = tmp_path / "python"
+    broken.write_text("#!/bin/sh\necho no such library >&2\nexit 3\n")
+    broken.chmod(0o755)
+    done = command(
+        "benchmarks.input_pipeline",
+        *("--contenders", "ours", "ours_cached_256", "tf_data", "--python", f"tf_data={broken}", "--json", path),
+        *("--images", 32, "--width", 300, "--height", 280, "--side", 32),
+        *("--batch_size", 8, "--batches", 2, "--turns", 2),
+    )
+    assert done.returncode == 0, done.stderr
+    assert "tf_data is left out: no such library" in done.stderr
+    results = json.loads(path.read_text())["results"]
+    assert results.keys() == {"ours", "ours_cached_256"}
+    assert all(min(result["images_per_second"]) > 0 for result in results.values())
+
+
+@pytest.mark.slow
+def test_a_shared_grid_is_measured_beside_separate_trials(command, tmp_path):
+    path = tmp_path / "report.json"
+    done = command(
+        "benchmarks.grid",
+        *("--alphas", 0.25, "--sizes", 32, "--seeds", 0, 1, "--images", 48),
+        *("--batch_size", 8, "--turns", 1, "--json", path),
+    )
+    assert done.returncode == 0, done.stderr + done.stdout
+    (shared,), (separate,) = json.loads(path.read_text())["turns"].values()
+    assert separate["images_decoded"] == 2 * shared["images_decoded"] == 2 * (48 + 6)
+    assert separate["scores"] == shared["scores"]
+    assert "accuracies and losses are the same" in done.stdout
+    assert min(shared[name] for name in ("seconds", "training_seconds", "floor_seconds", "peak_bytes")) > 0
