@@ -195,6 +195,7 @@ def _top_rows(encoded: bytes, channels: int, rows: int, factor: int) -> np.ndarr
             cut,
             _COLORSPACES[channels],
             fastupsample=True,
+            fastdct=True,
             min_height=-(-rows // factor),
             min_width=-(-width // factor),
             strict=False,

@@ -5,6 +5,7 @@ and moved to the devices once, ahead of the step that needs them.
 """
 
 import functools
+import math
 import os
 import random
 import threading
@@ -24,6 +25,7 @@ Batch = dict[str, jax.Array]
 
 _MAX_RESIDENT_BYTES = 2 * 2**30
 _AHEAD = 2  # batches on the devices before they are needed
+_ALIGNMENT = 64  # bytes
 _PIECE = 128  # most images that a thread decodes in one go; what surrounds them costs as much for one as for many
 
 
@@ -129,6 +131,14 @@ class ResidentStream(Stream):
             yield self._gather(self._arrays, _put(indices, self._sharded)) | {"mask": _put(mask, self._sharded)}
 
 
+def _aligned_zeros(shape: Sequence[int]) -> np.ndarray:
+    """uint8, where JAX on a CPU takes it without copying it."""
+    size = math.prod(shape)
+    buffer = np.zeros(size + _ALIGNMENT, np.uint8)
+    start = -buffer.ctypes.data % _ALIGNMENT
+    return buffer[start : start + size].reshape(shape)
+
+
 def _put(array: np.ndarray, sharding: NamedSharding) -> jax.Array:
     """Every process has the whole array and gives its own devices their parts."""
     return jax.make_array_from_callback(array.shape, sharding, lambda index: array[index])
@@ -170,7 +180,7 @@ class HostStream(Stream):
             start = first + step * batch_size + row
             return piece_of(range(start, start + piece))
 
-        threads = min(self._data.read_threads, os.cpu_count() + 1)
+        threads = min(self._data.read_threads, os.cpu_count())
         options = grain.ReadOptions(num_threads=threads, prefetch_buffer_size=max(threads + 1, _AHEAD * share // piece))
         pieces = grain.MapDataset.range(len(positions) // jax.process_count() // piece).map(numbered)
         batches = pieces.to_iter_dataset(options)
@@ -183,31 +193,29 @@ class HostStream(Stream):
         return {name: jax.make_array_from_process_local_data(self._sharded, part) for name, part in batch.items()}
 
     def _training_piece(self, positions: range) -> dict:
-        indices = [training_index(self._data.seed, position, self.num_examples) for position in positions]
         piece = self._blank(len(positions))
-        examples = zip(positions, indices, self._source.__getitems__(indices), strict=True)
-        for row, (position, index, example) in enumerate(examples):
+        for row, position in enumerate(positions):
+            first = training_index(self._data.seed, position, self.num_examples)
             crop = functools.partial(self._training_crop, position)
-            for following in range(1, self.num_examples + 1):
+            for following in range(self.num_examples):
+                index = (first + following) % self.num_examples
+                example = self._source[index]
                 if self._is_written(index, example, crop, piece["image"][row]):
                     break
-                index = (indices[row] + following) % self.num_examples
-                example = self._source[index]
             piece["label"][row] = self._label(example)
         return piece
 
     def _evaluation_piece(self, positions: range) -> dict:
-        indices = [position for position in positions if position < self.num_examples]
         piece = self._blank(len(positions)) | {"mask": np.zeros(len(positions), np.float32)}
-        examples = self._source.__getitems__(indices) if indices else []
-        for row, (index, example) in enumerate(zip(indices, examples, strict=True)):
+        for row, index in enumerate(position for position in positions if position < self.num_examples):
+            example = self._source[index]
             if self._is_written(index, example, self._evaluation_crop, piece["image"][row]):
                 piece["label"][row], piece["mask"][row] = self._label(example), 1
         return piece
 
     def _blank(self, count: int) -> dict:
         shape = (count, self._data.image_size, self._data.image_size, self._data.channels)
-        return {"image": np.zeros(shape, np.uint8), "label": np.zeros(count, np.int32)}
+        return {"image": _aligned_zeros(shape), "label": np.zeros(count, np.int32)}
 
     def _training_crop(self, position: int, example: dict, out: np.ndarray) -> None:
         if self._data.crop == "inception":
