@@ -69,7 +69,7 @@ def _compile(model: str, alpha: float, input_size: int, layers: str, cache: str)
     config = with_jax.resolve(Task(model, alpha, input_size, batch_size=16), layers)
     network = models.build(config.model)
     optimizer, _ = optim.build(config.optim, configs.steps(config, num_train=1600))
-    state = jax.eval_shape(lambda: step.create_state(network, optimizer, config))
+    state = jax.eval_shape(lambda: step.create_state(network, optimizer, config, config.seed))
     batch = {
         "image": jax.ShapeDtypeStruct((16, input_size, input_size, 3), np.uint8),
         "label": jax.ShapeDtypeStruct((16,), np.int32),

@@ -27,7 +27,7 @@ def measure(alpha: float, input_size: int, batch_size: int, replicates: int, tur
     optimizer, _ = optim.build(config.optim, config_lib.steps(config, 55_000))
     images = np.random.default_rng(0).integers(0, 256, (batch_size, 28, 28, 1), np.uint8)
     batch = {"image": jnp.asarray(images), "label": jnp.zeros((batch_size,), jnp.int32)}
-    create = jax.jit(lambda: step.create_state(model, optimizer, config))
+    create = jax.jit(lambda: step.create_state(model, optimizer, config, config.seed))
     train_step = step.make_train_step(model, optimizer, config)
     states = [create() for _ in range(replicates)]
     stacked = jax.tree.map(lambda *leaves: jnp.stack(leaves), *states)

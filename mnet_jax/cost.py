@@ -13,6 +13,7 @@ What is counted, for one example:
 """
 
 import dataclasses
+import functools
 import json
 import warnings
 from collections.abc import Mapping, Sequence
@@ -138,7 +139,10 @@ def count(module: nn.Module, input_shape: Sequence[int], **call_arguments) -> Co
 
 def of_config(config) -> Cost:
     """The cost of the network and input size that a resolved config describes."""
-    return count(models.build(config.model), (config.input_size, config.input_size, config.data.channels))
+    return _count_once(models.build(config.model), (config.input_size, config.input_size, config.data.channels))
+
+
+_count_once = functools.cache(count)  # replicates have the same cost
 
 
 def _layers(calls: list[_Call], found: arithmetic.Tally, params):

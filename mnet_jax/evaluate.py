@@ -110,7 +110,9 @@ def of_trial(folder: TrialFolder) -> dict:
     if checkpoints.latest_step() is None:
         raise UserError(f"trial {folder.name} has no checkpoint yet")
     optimizer, _ = optim.build(config.optim, config_lib.steps(config, 1))
-    abstract_state = jax.eval_shape(lambda: step.create_state(models.build(config.model), optimizer, config))
+    abstract_state = jax.eval_shape(
+        lambda: step.create_state(models.build(config.model), optimizer, config, config.seed)
+    )
     state, _ = checkpoints.restore(abstract_state)
     checkpoints.close()
     return on_test_split(config, state.evaluated()) | {"step": int(state.step)}

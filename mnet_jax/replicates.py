@@ -34,7 +34,7 @@ class Replicates:
           trials: of one `plan.replicate_key`.
         """
         self.trials = tuple(trials)
-        first = trials[0]
+        first, programs = trials[0], trials[0].programs
         self.step = first.step
         self._states = jax.tree.map(lambda *leaves: jnp.stack(leaves), *(trial.state for trial in trials))
         flat = [config_lib.flatten(trial.config) for trial in trials]
@@ -43,11 +43,11 @@ class Replicates:
         }
         train_step = jax.jit(
             _vmapped_step(first),
-            in_shardings=(first.replicated, first.replicated, first.sharded),
-            out_shardings=first.replicated,
+            in_shardings=(programs.replicated, programs.replicated, programs.sharded),
+            out_shardings=programs.replicated,
             donate_argnums=0,
         )
-        self._train_step = train_step.lower(self._states, hyperparameters, first.abstract_batch()).compile()
+        self._train_step = train_step.lower(self._states, hyperparameters, programs.abstract_batch).compile()
         self._hyperparameters = hyperparameters
         self._take = jax.jit(lambda states, i: jax.tree.map(lambda leaf: leaf[i], states))
         for i, trial in enumerate(trials):

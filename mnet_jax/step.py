@@ -38,9 +38,11 @@ class TrainState:
         return self.ema or {"params": self.params, "batch_stats": self.batch_stats}
 
 
-def create_state(model: nn.Module, optimizer: optax.GradientTransformation, config) -> TrainState:
-    """The state before the first step; a pure function of `config.seed`."""
-    rng = jax.random.PRNGKey(config.seed)
+def create_state(
+    model: nn.Module, optimizer: optax.GradientTransformation, config, seed: int | jax.Array
+) -> TrainState:
+    """The state before the first step; a pure function of the seed, which may be traced."""
+    rng = jax.random.PRNGKey(seed)
     images = jnp.zeros((1, config.input_size, config.input_size, config.data.channels))
     variables = model.init(rng, images)
     averaged = {"params": variables["params"], "batch_stats": variables["batch_stats"]}

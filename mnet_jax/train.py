@@ -9,18 +9,21 @@ trains one trial with the config's own values; the sweep's axes are ignored. Wit
 import collections
 import contextlib
 import logging
+import time
 from collections.abc import Iterator, Sequence
+from concurrent.futures import Executor
 
 import jax
 from absl import flags
 from jax.sharding import Mesh
 
-from mnet_jax import cli, multihost, plan, pretrained, runtime
+from mnet_jax import cli, cost, multihost, plan, pretrained, programs, runtime
 from mnet_jax import config as config_lib
 from mnet_jax.data import cache
 from mnet_jax.data.stream import Batch, Stream, open_stream
 from mnet_jax.errors import UserError
 from mnet_jax.multihost import AgreedInterruption
+from mnet_jax.programs import Programs
 from mnet_jax.replicates import Replicates
 from mnet_jax.signals import Interrupted, Interruption
 from mnet_jax.trial import Diverged, Trial
@@ -84,15 +87,36 @@ class _Loop:
 
     def _start(self) -> None:
         num_train = self._open(self._config.data.train_split).num_examples if self._config.train.epochs else 0
-        for folder in self._folders:
-            self._interruption.check()
-            try:
-                self._live.append(Trial(folder, self._mesh, num_train))
-            except Exception as error:
-                _record_failure(folder, error)
-        self._units = self._form_units()
+        start = time.monotonic()
+        with programs.compilers() as threads:
+            for folder, made in self._programs(num_train, threads):
+                self._interruption.check()
+                try:
+                    self._live.append(Trial(folder, made))
+                except Exception as error:
+                    _record_failure(folder, error)
+            self._units = self._form_units()
+        count = len({id(trial.programs) for trial in self._live})
+        seconds = time.monotonic() - start
+        _log.info("compiled the steps of %d networks for %d trials in %.1f s", count, len(self._live), seconds)
         for trial in self._live:
             trial.start_clock()
+
+    def _programs(self, num_train: int, threads: Executor) -> list[tuple[TrialFolder, Programs]]:
+        """Begins to compile what each trial needs; a folder without a program is recorded as failed."""
+        found, made = [], {}
+        for folder in self._folders:
+            self._interruption.check()
+            folder.set_status(RUNNING)
+            config = config_lib.from_json(folder.config_text())
+            key = programs.key(config)
+            try:
+                if key not in made:
+                    made[key] = Programs(config, num_train, self._mesh, threads)
+                found.append((folder, made[key]))
+            except Exception as error:
+                _record_failure(folder, error)
+        return found
 
     def _form_units(self) -> list[Trial | Replicates]:
         """What is updated at a time: a trial, or trials at the same step of which the config wants one vmapped step."""
@@ -100,15 +124,19 @@ class _Loop:
         for trial in [trial for trial in self._live if trial.step < trial.steps.total]:
             replicate = plan.replicate_key(trial.config) if trial.config.train.vmap_replicates else trial.folder.name
             alike[replicate, trial.step].append(trial)
-        units = []
+        units, compiling = [], {}
         for trials in alike.values():
             self._interruption.check()
             with self._recorded(*trials):
                 if len(trials) > 1:
                     units.append(Replicates(trials))
                 else:
-                    trials[0].compile_step()
-                    units.append(trials[0])
+                    compiling[trials[0]] = trials[0].programs.train_step
+        for trial, train_step in compiling.items():
+            self._interruption.check()
+            with self._recorded(trial):
+                train_step.result()
+                units.append(trial)
         return units
 
     def _train(self) -> None:
@@ -233,8 +261,11 @@ def main(config) -> int:
             with AgreedInterruption() as interruption, contextlib.suppress(Interrupted):
                 train([folder], interruption)
         multihost.wait_for_all("the trial's end")
-    print(f"{folder.status()}: {folder.result() or folder.error()}", f"folder: {folder.path}", sep="\n")
-    return 0 if folder.status() == DONE else 1
+    counted = cost.of_config(config)
+    reached = {"mult_adds": counted.mult_adds, "params": counted.params} | folder.result()
+    is_done = folder.status() == DONE
+    print(f"{folder.status()}: {reached if is_done else folder.error()}", f"folder: {folder.path}", sep="\n")
+    return 0 if is_done else 1
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""One trial in training: its state on the device, its compiled steps, its clock, and what it writes to its folder."""
+"""One trial in training: its state on the device, its clock, and what it writes to its folder."""
 
 import dataclasses
 import logging
@@ -9,14 +9,13 @@ from collections.abc import Callable, Mapping
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.sharding import Mesh
 
 from mnet_jax import config as config_lib
-from mnet_jax import cost, models, optim, pretrained, runtime, step
+from mnet_jax import pretrained, runtime, step
 from mnet_jax.checkpoint import Checkpoints
-from mnet_jax.errors import UserError
 from mnet_jax.evaluate import Tally
-from mnet_jax.workdir import DONE, RUNNING, TrialFolder
+from mnet_jax.programs import Programs
+from mnet_jax.workdir import DONE, TrialFolder
 
 _log = logging.getLogger(__name__)
 
@@ -45,27 +44,23 @@ class Trial:
       steps: its durations.
       step: updates dispatched so far.
       trials: itself; what the loop updates may also be several, as `Replicates`.
-      replicated, sharded: where its state and its batches are.
+      programs: what it runs on the devices.
     """
 
-    def __init__(self, folder: TrialFolder, mesh: Mesh, num_train: int):
-        """Restores or initialises the state and compiles the evaluation.
+    def __init__(self, folder: TrialFolder, programs: Programs):
+        """Restores or initialises the state.
 
         Raises:
-          UserError: the batch cannot be split among the devices, or a checkpoint cannot be read.
+          UserError: a checkpoint or the weights to start from cannot be read.
         """
         self.folder = folder
+        self.programs = programs
         self.config = config_lib.from_json(folder.config_text())
-        self.steps = config_lib.steps(self.config, num_train)
-        batch_size = self.config.train.batch_size
-        if batch_size % mesh.size:
-            raise UserError(f"config.train.batch_size={batch_size}: must be a multiple of the {mesh.size} devices")
-        folder.set_status(RUNNING)
-        self.replicated, self.sharded = runtime.replicated(mesh), runtime.sharded(mesh)
+        self.steps = config_lib.steps(self.config, programs.num_train)
         self._checkpoints = Checkpoints(folder.checkpoints_path)
         self.trials = (self,)
         self._borrowed: Callable[[], step.TrainState] | None = None
-        self._build()
+        self._begin()
         self._interval = _Interval(self.step, [])
         self._unread: list[_Interval] = []
         self._snapshot: tuple[int, step.TrainState] | None = None
@@ -83,7 +78,7 @@ class Trial:
           timed: the devices are idle; wait for the update.
         """
         start = time.monotonic()
-        self._state, metrics = self._train_step(self._state, batch)
+        self._state, metrics = self.programs.train_step.result()(self._state, batch)
         seconds = None
         if timed:
             jax.block_until_ready(self._state)
@@ -131,7 +126,7 @@ class Trial:
         """
         self._close_interval()
         self._settle()
-        return Tally(self._eval_step, self.state.evaluated())
+        return Tally(self.programs.eval_step.result(), self.state.evaluated())
 
     def log_validation(self, scores: dict) -> None:
         self._clock["wall_seconds"] += self._lap()
@@ -158,12 +153,9 @@ class Trial:
         self._clock["wall_seconds"] += self._lap()
         self.save()
         self.close()
-        counted = cost.of_config(self.config)
         clock = self._clock
         self.folder.set_result(
             {
-                "mult_adds": counted.mult_adds,
-                "params": counted.params,
                 **{key: scores[key] for key in ("top1", "top5", "loss")},
                 "test_images": scores["count"],
                 "epochs": self.config.train.epochs,
@@ -180,27 +172,17 @@ class Trial:
         """Waits for the checkpoint that is being written."""
         self._checkpoints.close()
 
-    def _build(self) -> None:
-        start = time.monotonic()
-        self._model = models.build(self.config.model)
-        self._optimizer, self._schedule = optim.build(self.config.optim, self.steps)
-
-        def create():
-            return step.create_state(self._model, self._optimizer, self.config)
-
-        self._abstract_state = jax.eval_shape(create)
+    def _begin(self) -> None:
         if self._checkpoints.latest_step() is None:
-            self._state = self._with_imported_weights(jax.jit(create, out_shardings=self.replicated)())
+            self._state = self._with_imported_weights(self.programs.create.result()(np.int32(self.config.seed)))
             self._clock = {"images": 0, "train_seconds": 0.0, "wall_seconds": 0.0}
             self.step = 0
         else:
-            state, self._clock = self._checkpoints.restore(self._abstract_state)
-            self._state = jax.device_put(state, self.replicated)
+            state, self._clock = self._checkpoints.restore(self.programs.abstract_state)
+            self._state = jax.device_put(state, self.programs.replicated)
             self.step = int(state.step)
             _log.info("%s: resumed from step %d of %d", self.folder.name, self.step, self.steps.total)
         self.folder.keep_metrics_until(self.step)
-        self._compile_evaluation()
-        _log.info("%s: built in %.1f s", self.folder.name, time.monotonic() - start)
 
     def _with_imported_weights(self, state: step.TrainState) -> step.TrainState:
         """The state with the weights of `config.train.init_from`; a head for other classes stays as it is."""
@@ -208,38 +190,10 @@ class Trial:
         if path is None:
             return state
         own = jax.device_get({"params": state.params, "batch_stats": state.batch_stats})
-        variables = pretrained.load(path, self._model, own, fresh_head=self.config.train.epochs > 0)
+        variables = pretrained.load(path, self.programs.model, own, fresh_head=self.config.train.epochs > 0)
         _log.info("%s: starts from the weights of %s", self.folder.name, path)
-        ema = jax.device_put(variables, self.replicated) if state.ema else None
-        return state.replace(**jax.device_put(variables, self.replicated), ema=ema)
-
-    def compile_step(self) -> None:
-        """Compiles `update`."""
-        start = time.monotonic()
-        train_step = jax.jit(
-            step.make_train_step(self._model, self._optimizer, self.config),
-            in_shardings=(self.replicated, self.sharded),
-            out_shardings=self.replicated,
-            donate_argnums=0,
-        )
-        self._train_step = train_step.lower(self._abstract_state, self.abstract_batch()).compile()
-        _log.info("%s: compiled the training step in %.1f s", self.folder.name, time.monotonic() - start)
-
-    def _compile_evaluation(self) -> None:
-        eval_step = jax.jit(
-            step.make_eval_step(self._model, self.config),
-            in_shardings=(self.replicated, self.sharded),
-            out_shardings=self.replicated,
-        )
-        mask = {"mask": jax.ShapeDtypeStruct((self.config.train.batch_size,), np.float32)}
-        self._eval_step = eval_step.lower(self._abstract_state.evaluated(), self.abstract_batch() | mask).compile()
-
-    def abstract_batch(self) -> dict[str, jax.ShapeDtypeStruct]:
-        data, batch_size = self.config.data, self.config.train.batch_size
-        return {
-            "image": jax.ShapeDtypeStruct((batch_size, data.image_size, data.image_size, data.channels), np.uint8),
-            "label": jax.ShapeDtypeStruct((batch_size,), np.int32),
-        }
+        ema = jax.device_put(variables, self.programs.replicated) if state.ema else None
+        return state.replace(**jax.device_put(variables, self.programs.replicated), ema=ema)
 
     def _close_interval(self) -> None:
         """Leaves the steps since the last log to be read."""
@@ -268,7 +222,7 @@ class Trial:
             interval.last_step,
             loss=float(np.mean([values["loss"] for values in metrics])),
             grad_norm=float(metrics[-1]["grad_norm"]),
-            learning_rate=float(self._schedule(interval.last_step - 1)),
+            learning_rate=float(self.programs.schedule(interval.last_step - 1)),
             images_per_second=self._speed(),
             steps_per_second=len(metrics) / seconds,
         )

@@ -10,7 +10,7 @@ from mnet_jax import models, optim, runtime, step
 def make(config, num_train=256):
     model = models.build(config.model)
     optimizer, _ = optim.build(config.optim, config_lib.steps(config, num_train))
-    state = jax.jit(lambda: step.create_state(model, optimizer, config))()
+    state = jax.jit(lambda: step.create_state(model, optimizer, config, config.seed))()
     return model, jax.jit(step.make_train_step(model, optimizer, config)), state
 
 

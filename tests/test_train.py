@@ -8,6 +8,7 @@ from mnet_jax import evaluate
 from mnet_jax import train as train_lib
 from mnet_jax.checkpoint import Checkpoints
 from mnet_jax.errors import UserError
+from mnet_jax.programs import Programs
 from mnet_jax.signals import Interrupted, Interruption
 from mnet_jax.trial import Trial
 from mnet_jax.workdir import TrialFolder
@@ -157,7 +158,7 @@ def test_the_command_trains_the_configs_own_values(tmp_path, data_dir, command):
         outputs.append(done.stdout)
     (path,) = (tmp_path / "trials").iterdir()
     assert path.name.startswith("base-")
-    assert (path / "log.txt").read_text().count("compiled the training step") == 1
+    assert (path / "log.txt").read_text().count("compiled the steps of 1 networks for 1 trials") == 1
     assert outputs[0] == outputs[1]
     assert "top1" in outputs[0]
 
@@ -170,7 +171,7 @@ def test_a_batch_that_the_devices_cannot_share_is_refused(tmp_path, tiny, monkey
         size = 3
 
     with pytest.raises(UserError, match="batch_size=64: must be a multiple of the 3 devices"):
-        Trial(folder, Mesh, 256)
+        Programs(config_lib.from_json(folder.config_text()), 256, Mesh, None)
 
 
 @pytest.fixture
@@ -185,12 +186,12 @@ def imported(tmp_path, tiny):
 def test_imported_weights_are_the_first_state_with_a_fresh_head(tmp_path, imported):
     config, variables = imported
     with pytest.raises(Interrupted):
-        train_lib.train([folder := folder_of(tmp_path / "trial", config)], StopAfter(1))
+        train_lib.train([folder := folder_of(tmp_path / "trial", config)], StopAfter(4))
     state = final_state(folder)
     config.train.init_from = None
     fresh = folder_of(tmp_path / "fresh", config)
     with pytest.raises(Interrupted):
-        train_lib.train([fresh], StopAfter(1))
+        train_lib.train([fresh], StopAfter(4))
     untrained = final_state(fresh)
     assert len(variables) > 100
     for key, value in variables.items():

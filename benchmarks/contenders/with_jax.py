@@ -15,7 +15,7 @@ def build(task: Task, layers: str) -> Built:
     config = resolve(task, layers)
     model = models.build(config.model)
     optimizer, _ = optim.build(config.optim, configs.steps(config, num_train=100 * task.batch_size))
-    state = jax.jit(lambda: step.create_state(model, optimizer, config))()
+    state = jax.jit(lambda: step.create_state(model, optimizer, config, config.seed))()
     rng = np.random.default_rng(0)
     shape = (task.batch_size, task.input_size, task.input_size, 3)
     batch = {

@@ -21,7 +21,7 @@ def losses(layers: str, seed: int, dtype: str = "float32", nudge: float = 0.0) -
     config.model.dtype = dtype
     model = models.build(config.model)
     optimizer, _ = optim.build(config.optim, configs.steps(config, num_train=3500))
-    state = jax.jit(lambda: step.create_state(model, optimizer, config))()
+    state = jax.jit(lambda: step.create_state(model, optimizer, config, config.seed))()
     state = state.replace(params=jax.tree.map(lambda p: p * np.float32(1 + nudge), state.params))
     train_step = jax.jit(step.make_train_step(model, optimizer, config))
     images, labels = mnist_data()

@@ -1,0 +1,106 @@
+"""What trials run on the devices, compiled: one set of programs for all trials that differ in nothing but their seed.
+
+Python traces one program after another; XLA compiles them in threads meanwhile.
+"""
+
+import concurrent.futures
+import contextlib
+import functools
+import json
+import os
+from collections.abc import Callable, Iterator
+
+import jax
+import numpy as np
+from jax.sharding import Mesh
+
+from mnet_jax import config as config_lib
+from mnet_jax import models, optim, runtime, step
+from mnet_jax.errors import UserError
+
+
+def key(config) -> str:
+    """Equal for trials that run the same programs; of a resolved config."""
+    return json.dumps({name: value for name, value in config_lib.identity(config).items() if name != "seed"})
+
+
+@contextlib.contextmanager
+def compilers() -> Iterator[concurrent.futures.Executor]:
+    """Threads that compile; what they have not begun at the end is not compiled any more."""
+    threads = concurrent.futures.ThreadPoolExecutor(os.cpu_count())
+    try:
+        yield threads
+    finally:
+        threads.shutdown(cancel_futures=True)
+
+
+class Programs:
+    """The programs of the trials of one `key`, as futures.
+
+    Attributes:
+      num_train: images in an epoch.
+      model: the network.
+      schedule: the learning rate of a step.
+      replicated, sharded: where states and batches are.
+      abstract_state, abstract_batch: the shapes of a `step.TrainState` and of a training batch.
+      create: `(seed) -> state`.
+      eval_step: `(variables, batch) -> sums`, see `step.make_eval_step`.
+    """
+
+    def __init__(self, config, num_train: int, mesh: Mesh, threads: concurrent.futures.Executor):
+        """Begins to compile `create` and `eval_step`.
+
+        Args:
+          config: resolved, of any of the trials.
+          num_train: images in an epoch.
+          mesh: the devices.
+          threads: that compile.
+
+        Raises:
+          UserError: the batch cannot be split among the devices.
+        """
+        batch_size = config.train.batch_size
+        if batch_size % mesh.size:
+            raise UserError(f"config.train.batch_size={batch_size}: must be a multiple of the {mesh.size} devices")
+        self._config, self._threads = config, threads
+        self.num_train = num_train
+        self.model = models.build(config.model)
+        self._optimizer, self.schedule = optim.build(config.optim, config_lib.steps(config, num_train))
+        self.replicated, self.sharded = runtime.replicated(mesh), runtime.sharded(mesh)
+
+        def create(seed):
+            return step.create_state(self.model, self._optimizer, config, seed)
+
+        seed = jax.ShapeDtypeStruct((), np.int32)
+        self.abstract_state = jax.eval_shape(create, seed)
+        self.abstract_batch = _abstract_batch(config)
+        self.create = self._compiled(create, (self.replicated,), seed)
+        self.eval_step = self._compiled(
+            step.make_eval_step(self.model, config),
+            (self.replicated, self.sharded),
+            self.abstract_state.evaluated(),
+            self.abstract_batch | {"mask": jax.ShapeDtypeStruct((batch_size,), np.float32)},
+        )
+
+    @functools.cached_property
+    def train_step(self) -> concurrent.futures.Future:
+        """`(state, batch) -> (state, metrics)`, see `step.make_train_step`; compiled from the first look on."""
+        return self._compiled(
+            step.make_train_step(self.model, self._optimizer, self._config),
+            (self.replicated, self.sharded),
+            self.abstract_state,
+            self.abstract_batch,
+            donate_argnums=0,
+        )
+
+    def _compiled(self, function: Callable, in_shardings: tuple, *arguments, **options) -> concurrent.futures.Future:
+        jitted = jax.jit(function, in_shardings=in_shardings, out_shardings=self.replicated, **options)
+        return self._threads.submit(jitted.lower(*arguments).compile)
+
+
+def _abstract_batch(config) -> dict[str, jax.ShapeDtypeStruct]:
+    data, batch_size = config.data, config.train.batch_size
+    return {
+        "image": jax.ShapeDtypeStruct((batch_size, data.image_size, data.image_size, data.channels), np.uint8),
+        "label": jax.ShapeDtypeStruct((batch_size,), np.int32),
+    }
