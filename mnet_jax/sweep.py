@@ -6,6 +6,7 @@
 Running it again resumes: done trials are skipped, others go on from their last checkpoint.
 """
 
+import concurrent.futures
 import importlib.metadata
 import itertools
 import runpy
@@ -87,8 +88,10 @@ def run(config: ConfigDict, trials: dict[str, ConfigDict], workdir: Workdir, lau
     Raises:
       UserError: the workdir cannot be written or is in use, or the data are missing; nothing was trained then.
     """
-    counted = {name: _counted(trial) for name, trial in trials.items()}
-    places = runtime.places(config.launch.devices_per_group)
+    with concurrent.futures.ThreadPoolExecutor(1) as thread:  # looking for devices starts a process
+        found = thread.submit(runtime.places, config.launch.devices_per_group)
+        counted = {name: _counted(trial) for name, trial in trials.items()}
+    places = found.result()
     with workdir.locked():
         for trial in {f"{trial.data}{config_lib.splits(trial)}": trial for trial in trials.values()}.values():
             cache.check(trial.data, config_lib.splits(trial))
