@@ -15,6 +15,9 @@ import time
 from benchmarks import measurements
 from benchmarks.task import Task
 from mnet_jax import presets
+from mnet_jax.config.durations import in_steps
+from mnet_jax.models import registry
+from mnet_jax.train import optim, step
 
 
 def main() -> None:
@@ -57,8 +60,6 @@ def _compile(model: str, alpha: float, input_size: int, layers: str, cache: str)
     import numpy as np
 
     from benchmarks.contenders import with_jax
-    from mnet_jax import config as configs
-    from mnet_jax import models, optim, step
 
     misses = []
     jax.monitoring.register_event_listener(
@@ -66,9 +67,9 @@ def _compile(model: str, alpha: float, input_size: int, layers: str, cache: str)
     )
     jax.config.update("jax_compilation_cache_dir", cache)
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
-    config = with_jax.resolve(Task(model, alpha, input_size, batch_size=16), layers)
-    network = models.build(config.model)
-    optimizer, _ = optim.build(config.optim, configs.steps(config, num_train=1600))
+    config = with_jax.task_config(Task(model, alpha, input_size, batch_size=16), layers)
+    network = registry.build(config.model)
+    optimizer, _ = optim.build(config.optim, in_steps(config, num_train=1600))
     state = jax.eval_shape(lambda: step.create_state(network, optimizer, config, config.seed))
     batch = {
         "image": jax.ShapeDtypeStruct((16, input_size, input_size, 3), np.uint8),

@@ -15,7 +15,7 @@ from collections.abc import Mapping, Sequence
 
 from benchmarks.contenders.worker import HUGE_PAGES
 from benchmarks.task import Task
-from mnet_jax.runtime import environment
+from mnet_jax.devices.process import environment
 
 _REST_SECONDS = 0.5  # before a turn, so that threads that still spin after the turn before do not disturb it
 

@@ -17,7 +17,8 @@ import jax
 import jax.numpy as jnp
 
 from benchmarks import measurements
-from mnet_jax import runtime
+from mnet_jax.devices.mesh import device_name
+from mnet_jax.devices.process import environment
 from mnet_jax.ops.depthwise import depthwise_conv
 
 
@@ -57,13 +58,13 @@ PARTS = ("forward", "input gradient", "kernel gradient")
 def main() -> None:
     if "GLIBC_TUNABLES" not in os.environ:
         command = [sys.executable, "-m", "benchmarks.depthwise", *sys.argv[1:]]
-        os.execve(sys.executable, command, os.environ | runtime.environment())
+        os.execve(sys.executable, command, os.environ | environment())
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--dtype", choices=["float32", "bfloat16"], default="float32")
     parser.add_argument("--turns", type=int, default=9, help="of each way")
     measurements.add_argument(parser)
     args = parser.parse_args()
-    about = {name: version(name) for name in ("jax", "jaxlib")} | {"device": runtime.device_name()}
+    about = {name: version(name) for name in ("jax", "jaxlib")} | {"device": device_name()}
     print(", ".join(f"{name} {value}" for name, value in about.items()), "-", args.dtype)
     print(f"{'grouped: ms (shifted is so many times faster)':48}" + "".join(f"{part:>20}" for part in PARTS))
     report = {"about": about, "dtype": args.dtype, "rows": []}

@@ -19,8 +19,8 @@ import time
 import psutil
 
 from benchmarks import measurements, pictures
-from mnet_jax import results
-from mnet_jax.workdir import Workdir
+from mnet_jax.workdir import results
+from mnet_jax.workdir.files import Workdir
 
 _POLL_SECONDS = 0.1
 

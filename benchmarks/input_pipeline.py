@@ -17,7 +17,7 @@ import tempfile
 
 from benchmarks import measurements, pictures
 from benchmarks.contenders.inputs import PIPELINES
-from mnet_jax.runtime import environment
+from mnet_jax.devices.process import environment
 
 
 class _Pipeline:

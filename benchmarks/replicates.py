@@ -13,8 +13,11 @@ import jax.numpy as jnp
 import numpy as np
 
 from benchmarks import measurements
-from mnet_jax import config as config_lib
-from mnet_jax import models, optim, presets, step
+from mnet_jax import presets
+from mnet_jax.config.durations import in_steps
+from mnet_jax.config.resolve import resolve
+from mnet_jax.models import registry
+from mnet_jax.train import optim, step
 
 _CELLS = ((0.25, 16, 32), (0.25, 28, 64), (1.0, 16, 64), (0.5, 20, 128))  # alpha, input size, batch
 
@@ -22,9 +25,9 @@ _CELLS = ((0.25, 16, 32), (0.25, 28, 64), (1.0, 16, 64), (0.5, 20, 128))  # alph
 def measure(alpha: float, input_size: int, batch_size: int, replicates: int, turns: int) -> dict[str, list[float]]:
     config = presets.get("fashion_mnist")
     config.model.alpha, config.input_size, config.train.batch_size = alpha, input_size, batch_size
-    config = config_lib.resolve(config)
-    model = models.build(config.model)
-    optimizer, _ = optim.build(config.optim, config_lib.steps(config, 55_000))
+    config = resolve(config)
+    model = registry.build(config.model)
+    optimizer, _ = optim.build(config.optim, in_steps(config, 55_000))
     images = np.random.default_rng(0).integers(0, 256, (batch_size, 28, 28, 1), np.uint8)
     batch = {"image": jnp.asarray(images), "label": jnp.zeros((batch_size,), jnp.int32)}
     create = jax.jit(lambda: step.create_state(model, optimizer, config, config.seed))

@@ -12,12 +12,12 @@ import time
 import jax
 import jax.numpy as jnp
 
-from mnet_jax import cost
+from mnet_jax.cost.layers import count
 
 
 def bytes_per_image(model, input_size: int, bytes_per_element: int = 2) -> int:
     """What bound (a) moves for one image of a training step."""
-    layers = cost.count(model, (input_size, input_size, 3)).layers
+    layers = count(model, (input_size, input_size, 3)).layers
     elements = 0
     for layer in layers:
         if "conv" in layer.kind:

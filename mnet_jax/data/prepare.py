@@ -6,15 +6,17 @@
 A sweep does the same before its first trial. Running it again goes on where it was stopped.
 """
 
-from mnet_jax import cli, runtime
-from mnet_jax import config as config_lib
+from mnet_jax import cli
+from mnet_jax.config.resolve import resolve
 from mnet_jax.data import cache, sources
+from mnet_jax.data.sources import split_fields
+from mnet_jax.devices.process import configure
 
 
 def main(config) -> int:
-    runtime.configure()
-    config = config_lib.resolve(config)
-    cache.check(config.data, config_lib.splits(config))
+    configure()
+    config = resolve(config)
+    cache.check(config.data, split_fields(config))
     builder = sources.prepare(config.data)
     for name, split in builder.info.splits.items():
         print(f"{name}: {split.num_examples:,} images")

@@ -174,6 +174,11 @@ SOURCES: dict[str, type[RawFiles]] = {
 }
 
 
+def split_fields(config) -> tuple[str, ...]:
+    """The fields of `config.data` that name the splits which a trial reads; without training, the test split alone."""
+    return SPLIT_FIELDS if config.train.epochs else ("test_split",)
+
+
 def prepare(data) -> tfds.core.DatasetBuilder:
     """The builder of `config.data`, prepared: once, safely against interruption and against a second process.
 

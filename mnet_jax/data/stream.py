@@ -1,6 +1,6 @@
 """Batches on the devices. The training batch of a step is a pure function of (seed, step): resuming needs no iterator.
 
-A stream is shared: every trial whose `plan.stream_key` is the same trains on the very same batches, which are decoded
+A stream is shared: every trial whose `identity.stream_key` is the same trains on the very same batches, which are decoded
 and moved to the devices once, ahead of the step that needs them.
 """
 
@@ -16,9 +16,9 @@ import jax
 import numpy as np
 from jax.sharding import Mesh, NamedSharding
 
-from mnet_jax import runtime
 from mnet_jax.data import cache, decode
 from mnet_jax.data.damage import Damage
+from mnet_jax.devices.mesh import replicated_on, sharded_on
 from mnet_jax.errors import UserError
 
 Batch = dict[str, jax.Array]
@@ -72,7 +72,7 @@ class Stream:
 
     def __init__(self, source, data, num_classes: int, mesh: Mesh):
         self._source, self._data, self._num_classes = source, data, num_classes
-        self._replicated, self._sharded = runtime.replicated(mesh), runtime.sharded(mesh)
+        self._replicated, self._sharded = replicated_on(mesh), sharded_on(mesh)
         self.num_examples = len(source)
         self.num_decoded = 0
 

@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from mnet_jax import config as config_lib
-from mnet_jax import runtime
+from mnet_jax.config.resolve import resolve
 from mnet_jax.data import cache, decode, stream
+from mnet_jax.devices.mesh import make_mesh
 from mnet_jax.errors import UserError
 from tests.conftest import REPOSITORY
 
@@ -35,7 +35,7 @@ def raw(tiny_imagenet, tmp_path):
 
 @pytest.fixture
 def data(tiny_imagenet):
-    data = config_lib.resolve(tiny_imagenet).unlock().data
+    data = resolve(tiny_imagenet).unlock().data
     data.cache_side = 32
     return data
 
@@ -99,7 +99,7 @@ def damaged(raw):
 
 
 def batches_of(data, first, last):
-    opened = stream.HostStream(cache.open_split(data, "train"), data, 3, runtime.mesh())
+    opened = stream.HostStream(cache.open_split(data, "train"), data, 3, make_mesh())
     return opened, list(opened.training_batches(16, first, last)) + list(opened.evaluation_batches(16))
 
 

@@ -8,9 +8,10 @@ import pytest
 from jax.sharding import AxisType, Mesh
 from PIL import Image
 
-from mnet_jax import config as config_lib
-from mnet_jax import presets, runtime
+from mnet_jax import presets
+from mnet_jax.config.resolve import resolve
 from mnet_jax.data import stream
+from mnet_jax.devices.mesh import make_mesh
 from mnet_jax.errors import UserError
 
 
@@ -33,7 +34,7 @@ def pictures(count, shape, kind="PNG"):
 
 @pytest.fixture
 def data():
-    config = config_lib.resolve(presets.get("imagenet")).unlock()
+    config = resolve(presets.get("imagenet")).unlock()
     config.data.update(image_size=16, channels=3, read_threads=4, crop="none")
     return config.data
 
@@ -114,6 +115,6 @@ def test_a_label_that_the_network_has_no_class_for_is_refused(kind, data):
 
 
 def test_a_real_split_becomes_an_array(tiny):
-    found = stream.open_stream(tiny, "train[:256]", runtime.mesh())
+    found = stream.open_stream(tiny, "train[:256]", make_mesh())
     assert isinstance(found, stream.ResidentStream)
     assert found.num_examples == found.num_decoded == 256

@@ -5,12 +5,11 @@ import numpy as np
 import pytest
 from ml_collections import ConfigDict
 
-from mnet_jax import models
-from mnet_jax.models import layers
+from mnet_jax.models import layers, registry
 
 
 def build(**fields):
-    return models.build(ConfigDict({"name": "mobilenet_v1", "num_classes": 7, "dtype": "float32"} | fields))
+    return registry.build(ConfigDict({"name": "mobilenet_v1", "num_classes": 7, "dtype": "float32"} | fields))
 
 
 def feature_maps(model, size):
@@ -25,7 +24,7 @@ def feature_maps(model, size):
 @pytest.mark.parametrize(
     ("total_stride", "size", "last"), [(32, 224, 7), (16, 224, 14), (8, 28, 4), (4, 32, 8), (32, 33, 2)]
 )
-@pytest.mark.parametrize("name", models.MODELS)
+@pytest.mark.parametrize("name", registry.MODELS)
 def test_total_stride_sets_the_side_of_the_last_map(name, total_stride, size, last):
     maps = feature_maps(build(name=name, alpha=0.25, total_stride=total_stride), size)
     before_pooling = "block13_pointwise" if name == "mobilenet_v1" else "last"

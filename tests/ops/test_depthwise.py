@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from jax import lax
 
-from mnet_jax import runtime
+from mnet_jax.devices.mesh import make_mesh, replicated_on, sharded_on
 from mnet_jax.ops.depthwise import METHODS, depthwise_conv
 from tests.convolutions import arrays, assert_same, outcome
 
@@ -91,12 +91,10 @@ def test_works_under_jit_vmap_and_checkpoint():
 
 
 def test_a_batch_spread_over_devices_gives_the_same():
-    mesh = runtime.mesh()
+    mesh = make_mesh()
     x, kernel = depthwise_arrays((2 * mesh.size, 9, 9, 5), 3, dtype=np.float32)
-    sharded = jax.device_put(x, runtime.sharded(mesh))
-    ours = jax.jit(functools.partial(outcome, depthwise_conv))(
-        sharded, jax.device_put(kernel, runtime.replicated(mesh))
-    )
+    sharded = jax.device_put(x, sharded_on(mesh))
+    ours = jax.jit(functools.partial(outcome, depthwise_conv))(sharded, jax.device_put(kernel, replicated_on(mesh)))
     assert len(ours[0].sharding.device_set) == mesh.size
     assert_same(ours, outcome(reference, x, kernel), 1e-4)
 

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from jax import lax
 
-from mnet_jax import runtime
+from mnet_jax.devices.mesh import make_mesh, sharded_on
 from mnet_jax.ops.patches import patch_conv
 from mnet_jax.ops.pointwise import pointwise_conv
 from tests.convolutions import arrays, assert_same, outcome
@@ -50,10 +50,10 @@ CONVOLUTIONS = {
 @pytest.mark.parametrize("name", CONVOLUTIONS)
 def test_a_batch_spread_over_devices_and_a_mapped_one_give_the_same(name):
     convolve, kernel_shape, strides = CONVOLUTIONS[name]
-    mesh = runtime.mesh()
+    mesh = make_mesh()
     x, kernel = arrays((2 * mesh.size, 9, 9, 3), kernel_shape, np.float32)
     expected = outcome(functools.partial(reference, strides=strides), x, kernel)
-    sharded = jax.device_put(x, runtime.sharded(mesh))
+    sharded = jax.device_put(x, sharded_on(mesh))
     assert_same(jax.jit(functools.partial(outcome, convolve))(sharded, kernel), expected, 1e-4)
     mapped = jax.vmap(lambda x: outcome(convolve, x, kernel))(x[np.newaxis])
     assert_same([array[0] for array in mapped], expected, 1e-4)

@@ -11,7 +11,8 @@ import jax
 import numpy as np
 import pytest
 
-from mnet_jax import models, pretrained
+from mnet_jax.models import registry
+from mnet_jax.pretrained import recipes
 
 os.environ["KERAS_BACKEND"] = "torch"  # another implementation of the convolutions than ours, and nothing to compile
 
@@ -31,10 +32,10 @@ def our_logits(path, images, **fields):
     Computed in float64, for the rounding of deep networks with random weights can reach 1e-4 in float32.
     """
     name = fields.pop("name")
-    recipe = pretrained.recipe(str(path), name)
+    recipe = recipes.recipe(str(path), name)
     options = {key.partition(".")[2]: value for key, value in recipe.items() if key.startswith("model.")}
-    model = models.MODELS[name](**fields | options)
-    variables = pretrained.load(str(path), model, pretrained.abstract_variables(model, images.shape[-1]))
+    model = registry.MODELS[name](**fields | options)
+    variables = recipes.load(str(path), model, recipes.abstract_variables(model, images.shape[-1]))
     with jax.enable_x64(True):
         double, *arrays = jax.tree.map(np.float64, (variables, images))
         return model, variables, np.asarray(jax.jit(model.clone(dtype=np.float64).apply)(double, *arrays))

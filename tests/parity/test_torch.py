@@ -9,9 +9,9 @@ from flax import traverse_util
 from ml_collections import ConfigDict
 from PIL import Image
 
-from mnet_jax import pretrained, weight_names
 from mnet_jax.data import decode
 from mnet_jax.errors import UserError
+from mnet_jax.pretrained import names, recipes
 from tests.parity.conftest import assert_parity, images, kernel, our_logits, statistics
 
 safetensors_torch = pytest.importorskip("safetensors.torch")
@@ -99,7 +99,7 @@ def test_logits_of_timm(name, tmp_path):
 def test_recipes_are_the_libraries_own():
     for name, (ours, _) in TIMM.items():
         theirs = timm.get_pretrained_cfg(name)
-        recipe = pretrained._recipe("timm", "nowhere/model.safetensors", ours)
+        recipe = recipes._recipe("timm", "nowhere/model.safetensors", ours)
         repeat = 3 // len(recipe["data.mean"])
         assert (recipe["data.mean"] * repeat, recipe["data.std"] * repeat) == (theirs.mean, theirs.std), name
         if "125" not in name:  # crop_pct 0.9, which its config.json says
@@ -108,13 +108,13 @@ def test_recipes_are_the_libraries_own():
         bn = next(m for m in timm.create_model(name).modules() if isinstance(m, torch.nn.BatchNorm2d))
         assert recipe["model.bn_epsilon"] == bn.eps, name
     preset = torchvision.models.MobileNet_V2_Weights.IMAGENET1K_V1.transforms()
-    recipe = pretrained._recipe("torchvision", "nowhere", "mobilenet_v2")
+    recipe = recipes._recipe("torchvision", "nowhere", "mobilenet_v2")
     assert (list(recipe["data.mean"]), list(recipe["data.std"])) == (preset.mean, preset.std)
     assert recipe["data.eval_crop_fraction"] == preset.crop_size[0] / preset.resize_size[0]
     assert recipe["data.eval_filter"] == preset.interpolation.value
     for name in ("mobilenet_v2", "mobilenet_v3_large", "mobilenet_v3_small"):
         bn = next(m for m in torchvision.models.get_model(name).modules() if isinstance(m, torch.nn.BatchNorm2d))
-        assert pretrained._recipe("torchvision", "nowhere", name)["model.bn_epsilon"] == bn.eps
+        assert recipes._recipe("torchvision", "nowhere", name)["model.bn_epsilon"] == bn.eps
 
 
 def test_one_training_step(tmp_path):
@@ -140,8 +140,8 @@ def test_one_training_step(tmp_path):
 
     (loss, batch_stats), grads = step(variables["params"])
     counts = {}
-    names = weight_names.torchvision_names(weight_names.in_order(traverse_util.flatten_dict(variables, sep="/")))
-    batch_norms = {ours: theirs for ours, theirs in names.items() if ours.endswith("/bn")}
+    theirs_of = names.torchvision_names(names.in_order(traverse_util.flatten_dict(variables, sep="/")))
+    batch_norms = {ours: theirs for ours, theirs in theirs_of.items() if ours.endswith("/bn")}
     for name in batch_norms.values():
         model.get_submodule(name).register_forward_hook(
             lambda module, inputs, _: counts.update({module: inputs[0].numel() // inputs[0].shape[1]})
@@ -187,7 +187,7 @@ def test_the_evaluation_crop_is_torchvisions():
     preset = torchvision.models.MobileNet_V2_Weights.IMAGENET1K_V1.transforms()
     mean, std = (torch.tensor(value)[:, None, None] for value in (preset.mean, preset.std))
     theirs = (preset(picture) * std + mean).numpy().transpose(1, 2, 0)
-    recipe = pretrained._recipe("torchvision", "nowhere", "mobilenet_v2")
+    recipe = recipes._recipe("torchvision", "nowhere", "mobilenet_v2")
     data = ConfigDict({"channels": 3, "image_size": 224} | {key.partition(".")[2]: v for key, v in recipe.items()})
     np.testing.assert_array_equal(decode.evaluation_crop(file.getvalue(), data), np.rint(theirs * 255))
 
@@ -216,7 +216,7 @@ def test_damaged_and_other_pth_files_are_refused(tmp_path):
     whole = path.read_bytes()
     path.write_bytes(whole[: len(whole) // 2])
     with pytest.raises(UserError, match="the file is damaged"):
-        pretrained.recipe(str(path), "mobilenet_v2")
+        recipes.recipe(str(path), "mobilenet_v2")
     torch.save({"model": model.state_dict(), "epoch": 3}, path)
     with pytest.raises(UserError, match=r"no state dict .* save model.state_dict\(\)"):
-        pretrained.recipe(str(path), "mobilenet_v2")
+        recipes.recipe(str(path), "mobilenet_v2")

@@ -1,0 +1,1 @@
+"""What describes a trial: presets, resolution, identity, durations."""

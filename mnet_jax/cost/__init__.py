@@ -1,0 +1,1 @@
+"""Mult-Adds, parameters and activations of any Linen module, and what the papers print of them."""

@@ -1,0 +1,214 @@
+"""Mult-Adds, parameters and activations of any Linen module, layer by layer, from one abstract evaluation.
+
+What is counted, for one example:
+  Mult-Adds: the multiply-adds of convolutions (grouped, dilated and transposed ones too, of any rank) and of matrix
+    products (dense layers, attention, `einsum`, `dot`, `@`), every tap of a kernel at every output position, also the
+    taps that fall on padding, as the papers count. Not counted: bias, normalisation, activation, pooling, elementwise
+    products, residual additions. `jaxpr` says how they are found, and what leads to a warning.
+  Parameters: the trainable ones, scale and bias of normalisation included. Weights: those with two axes or more, the
+    kernels; what the papers print.
+  Activation bytes: the outputs of the layers that have Mult-Adds, in the dtype in which the layer returns them.
+"""
+
+import dataclasses
+import functools
+import warnings
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+from flax import traverse_util
+
+from mnet_jax.cost import jaxpr
+from mnet_jax.models import registry
+
+_NORMALISATIONS = (nn.BatchNorm, nn.LayerNorm, nn.GroupNorm, nn.RMSNorm, nn.InstanceNorm)
+
+
+@dataclasses.dataclass(frozen=True)
+class Layer:
+    """One call of a module that owns parameters or does arithmetic of its own.
+
+    Attributes:
+      name: path of the module.
+      kind: "conv_KxK", "depthwise_conv_KxK", "conv_transpose_KxK", "dense", "batch_norm", or the module's class;
+        "parameter" where no call shows what a parameter is for.
+      input_shape, output_shape: without the batch axis.
+      mult_adds: of this call.
+      params: trainable parameters; 0 where an earlier call had them.
+      weights: those of them with two axes or more.
+      activation_bytes: of the output; 0 without Mult-Adds.
+    """
+
+    name: str
+    kind: str
+    input_shape: tuple[int, ...]
+    output_shape: tuple[int, ...]
+    mult_adds: int
+    params: int
+    weights: int
+    activation_bytes: int
+
+
+@dataclasses.dataclass(frozen=True)
+class Cost:
+    """The layers, in the order of the calls, and their totals for one example."""
+
+    layers: tuple[Layer, ...]
+
+    @property
+    def mult_adds(self) -> int:
+        return sum(layer.mult_adds for layer in self.layers)
+
+    @property
+    def params(self) -> int:
+        return sum(layer.params for layer in self.layers)
+
+    @property
+    def weights(self) -> int:
+        return sum(layer.weights for layer in self.layers)
+
+    @property
+    def activation_bytes(self) -> int:
+        return sum(layer.activation_bytes for layer in self.layers)
+
+    def largest_activation(self) -> Layer:
+        return max(self.layers, key=lambda layer: layer.activation_bytes)
+
+    def by_kind(self) -> dict[str, "Cost"]:
+        """The layers of each kind, in the order of their first call."""
+        kinds = dict.fromkeys(layer.kind for layer in self.layers)
+        return {kind: Cost(tuple(layer for layer in self.layers if layer.kind == kind)) for kind in kinds}
+
+
+@dataclasses.dataclass
+class _Call:
+    module: nn.Module
+    input_shape: tuple[int, ...]
+    output: Any = None
+
+
+def count(module: nn.Module, input_shape: Sequence[int], **call_arguments) -> Cost:
+    """Counts `module` applied to one example; no arithmetic is run.
+
+    Args:
+      module: any Linen module whose first argument is a batch of examples.
+      input_shape: shape of one example, without the batch axis.
+      **call_arguments: further arguments of the module's `__call__`.
+
+    Returns:
+      The cost. A layer that is called again adds Mult-Adds, not parameters.
+
+    Warns:
+      UserWarning: a module does arithmetic that cannot be counted; the warning names it and says why.
+    """
+    calls: list[_Call] = []
+    open_calls: list[nn.Module] = []
+
+    def record(call, args, kwargs, context):
+        own_method = bool(open_calls) and open_calls[-1].path == context.module.path
+        if own_method or context.method_name == "setup":
+            return call(*args, **kwargs)
+        calls.append(_Call(context.module, _shape_of(args)))
+        open_calls.append(context.module)
+        entry = calls[-1]
+        with jax.named_scope(jaxpr.scope_name(len(calls) - 1)):
+            try:
+                entry.output = _first_array(output := call(*args, **kwargs))
+            finally:
+                open_calls.pop()
+        return output
+
+    def apply(variables, x):
+        with nn.intercept_methods(record):
+            return module.apply(variables, x, **call_arguments)
+
+    x = jax.ShapeDtypeStruct((1, *input_shape), jnp.float32)
+    variables = jax.eval_shape(lambda x: module.init(jax.random.key(0), x, **call_arguments), x)
+    program = jax.make_jaxpr(apply)(variables, x)
+    found = jaxpr.count_arithmetic(program, [True] * len(jax.tree.leaves(variables)) + [False])
+    _warn(found, calls)
+    return Cost(tuple(_layers(calls, found, variables.get("params", {}))))
+
+
+def count_network(config) -> Cost:
+    """The cost of the network and input size that a resolved config describes."""
+    return _count_once(registry.build(config.model), (config.input_size, config.input_size, config.data.channels))
+
+
+_count_once = functools.cache(count)  # replicates have the same cost
+
+
+def _layers(calls: list[_Call], found: jaxpr.Arithmetic, params):
+    seen: set[tuple[str, ...]] = set()
+    for number, call in enumerate(calls):
+        path = call.module.path
+        owned = {} if path in seen else _owned(params, path)
+        mult_adds = _mult_adds(call, found.mult_adds[number], params)
+        if number in found.times and (owned or mult_adds):
+            seen.add(path)
+            output, times = call.output, found.times[number]
+            yield Layer(
+                name="/".join(path),
+                kind=_kind(call, _owned(params, path)),
+                input_shape=call.input_shape,
+                output_shape=tuple(output.shape[1:]) if output is not None else (),
+                mult_adds=mult_adds,
+                params=sum(value.size for value in owned.values()),
+                weights=sum(value.size for value in owned.values() if value.ndim > 1),
+                activation_bytes=times * output.size * output.dtype.itemsize if mult_adds and output is not None else 0,
+            )
+    for path, value in traverse_util.flatten_dict(params).items():
+        if path[:-1] not in seen:
+            weights = value.size if value.ndim > 1 else 0
+            yield Layer("/".join(path), "parameter", (), (), 0, value.size, weights, 0)
+
+
+def _mult_adds(call: _Call, counted: int, params) -> int:
+    """What the trace shows; but a local convolution cuts out its patches by a convolution that is no arithmetic."""
+    if isinstance(call.module, nn.ConvLocal) and counted:
+        return _owned(params, call.module.path)["kernel"].size  # a kernel of its own for each output position
+    return counted
+
+
+def _owned(params, path: tuple[str, ...]) -> dict[str, Any]:
+    """The parameters that the module at `path` itself declared."""
+    for name in path:
+        params = params.get(name, {})
+    return {name: value for name, value in params.items() if not isinstance(value, Mapping)}
+
+
+def _kind(call: _Call, owned: Mapping[str, Any]) -> str:
+    module = call.module
+    match module:
+        case nn.Conv() | nn.ConvLocal() | nn.ConvTranspose():
+            size = module.kernel_size
+            kernel = "x".join(map(str, (size,) if isinstance(size, int) else size))
+            if isinstance(module, nn.ConvTranspose):
+                return f"conv_transpose_{kernel}"
+            depthwise = module.feature_group_count > 1 and owned["kernel"].shape[-2] == 1
+            return f"{'depthwise_' if depthwise else ''}conv_{kernel}"
+        case nn.Dense() | nn.DenseGeneral() | nn.Einsum():
+            return "dense"
+        case nn.BatchNorm():
+            return "batch_norm"
+    return type(module).__name__
+
+
+def _warn(found: jaxpr.Arithmetic, calls: list[_Call]) -> None:
+    for number, reasons in found.unseen.items():
+        module = calls[number].module
+        if not isinstance(module, _NORMALISATIONS):
+            name = " ".join(filter(None, ("/".join(module.path), f"({type(module).__name__})")))
+            warnings.warn(f"the Mult-Adds of {name} are not all counted: {'; '.join(reasons)}", stacklevel=3)
+
+
+def _first_array(tree):
+    return next((leaf for leaf in jax.tree.leaves(tree) if hasattr(leaf, "shape")), None)
+
+
+def _shape_of(args) -> tuple[int, ...]:
+    first = _first_array(args)
+    return () if first is None else tuple(first.shape[1:])

@@ -1,0 +1,34 @@
+"""What a process that computes sets up first: logging, JAX's cache and kernels, and the devices it runs on."""
+
+import logging
+import os
+import pathlib
+
+import jax
+
+_HUGE_PAGES = "glibc.malloc.hugetlb=1"
+
+
+def configure(*more_handlers: logging.Handler) -> None:
+    """Logging, JAX's persistent compilation cache, and XLA's choice of deterministic GPU kernels.
+
+    The cache is in $JAX_COMPILATION_CACHE_DIR, or in ~/.cache/mnet_jax.
+    """
+    handlers = [logging.StreamHandler(), *more_handlers]
+    logging.basicConfig(format="%(asctime)s %(message)s", level=logging.INFO, handlers=handlers, force=True)
+    logging.getLogger("absl").setLevel(logging.WARNING)
+    logging.getLogger("jax").setLevel(logging.WARNING)
+    os.environ["XLA_FLAGS"] = f"--xla_gpu_exclude_nondeterministic_ops=true {os.environ.get('XLA_FLAGS', '')}".strip()
+    if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
+        jax.config.update("jax_compilation_cache_dir", str(pathlib.Path.home() / ".cache" / "mnet_jax"))
+    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
+
+
+def environment() -> dict[str, str]:
+    """What to add to the environment of a process that computes, before it starts.
+
+    glibc then asks for huge pages. XLA:CPU allocates the buffers of every step anew, and each page of them is touched
+    for the first time again: with pages of 4 KiB, `benchmarks/README.md` measures what that costs.
+    """
+    tunables = os.environ.get("GLIBC_TUNABLES", "")
+    return {} if "glibc.malloc.hugetlb" in tunables else {"GLIBC_TUNABLES": f"{tunables}:{_HUGE_PAGES}".strip(":")}

@@ -1,1 +1,0 @@
-"""Ways to run the trials of a sweep; a launcher knows processes and trial folders, not tensors."""

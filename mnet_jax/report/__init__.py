@@ -1,0 +1,1 @@
+"""The table of a workdir to text and plots, from files alone."""

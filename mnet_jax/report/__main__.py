@@ -1,0 +1,31 @@
+"""The table of a sweep to plots, from files alone.
+
+    python -m mnet_jax.report --workdir DIR
+
+reads `results.csv` and draws `accuracy_vs_mult_adds.png` and `accuracy_vs_params.png`.
+"""
+
+import argparse
+import sys
+from collections.abc import Sequence
+
+from mnet_jax.report.plots import draw
+from mnet_jax.report.tables import as_summary, as_table
+from mnet_jax.workdir import results
+from mnet_jax.workdir.files import Workdir
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(prog="python -m mnet_jax.report", description=__doc__.partition("\n")[0])
+    parser.add_argument("--workdir", required=True, help="folder of a sweep, with results.csv")
+    workdir = Workdir(parser.parse_args(arguments).workdir)
+    if not workdir.results_path.exists():
+        parser.error(f"{workdir.results_path} does not exist; --workdir is the folder of a sweep")
+    rows = results.read(workdir.results_path)
+    print(*filter(None, (as_table(rows), as_summary(rows))), sep="\n\n")
+    print("\n".join(draw(workdir)) or "no trial is done yet: nothing to draw")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,46 @@
+"""The process that trains trials on one stream: `python -m mnet_jax.sweep.launchers.worker FOLDER [FOLDER ...]`.
+
+Its standard input is a pipe from the launcher. When that closes, the launcher is gone, and the worker saves a
+checkpoint and leaves as on SIGTERM. Each trial's `log.txt` gets what is logged about it, and about all.
+"""
+
+import logging
+import os
+import sys
+import threading
+
+from mnet_jax.devices.signals import Interrupted, Interruption
+from mnet_jax.workdir.files import TrialFolder
+
+
+def _watch_launcher(interruption: Interruption) -> None:
+    while os.read(sys.stdin.fileno(), 1024):  # unbuffered: a buffered read would hold a lock at exit
+        pass
+    interruption.set("the end of the sweep's process")
+
+
+def _log_file(folder: TrialFolder, others: set[str]) -> logging.Handler:
+    """A handler for the records that do not begin with the name of another trial."""
+    handler = logging.FileHandler(folder.log_path)
+    handler.addFilter(lambda record: not (record.args and record.args[0] in others))
+    return handler
+
+
+def main(paths: list[str]) -> int:
+    folders = [TrialFolder(path) for path in paths]
+    names = {folder.name for folder in folders}
+    with Interruption() as interruption:
+        threading.Thread(target=_watch_launcher, args=(interruption,), daemon=True).start()
+        from mnet_jax.devices.process import configure
+        from mnet_jax.train import loop
+
+        configure(*(_log_file(folder, names - {folder.name}) for folder in folders))
+        try:
+            loop.train(folders, interruption)
+        except Interrupted:
+            return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

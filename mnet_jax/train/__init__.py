@@ -1,0 +1,1 @@
+"""Trials on one stream: state, step, loop, checkpoints, evaluation."""

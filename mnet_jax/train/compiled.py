@@ -1,0 +1,102 @@
+"""What trials run on the devices, compiled: one set of programs for all trials that differ in nothing but their seed.
+
+Python traces one program after another; XLA compiles them in threads meanwhile.
+"""
+
+import concurrent.futures
+import contextlib
+import functools
+import os
+from collections.abc import Callable, Iterator
+
+import jax
+import numpy as np
+from jax.sharding import Mesh
+
+from mnet_jax.config.durations import in_steps
+from mnet_jax.devices.mesh import replicated_on, sharded_on
+from mnet_jax.errors import UserError
+from mnet_jax.models import registry
+from mnet_jax.train import optim, step
+
+
+@contextlib.contextmanager
+def compilers() -> Iterator[concurrent.futures.Executor]:
+    """Threads that compile; what they have not begun at the end is not compiled any more."""
+    threads = concurrent.futures.ThreadPoolExecutor(os.cpu_count())
+    try:
+        yield threads
+    finally:
+        threads.shutdown(cancel_futures=True)
+
+
+class CompiledSteps:
+    """The programs of the trials of one `key`, as futures.
+
+    Attributes:
+      num_train: images in an epoch.
+      model: the network.
+      schedule: the learning rate of a step.
+      replicated, sharded: where states and batches are.
+      abstract_state, abstract_batch: the shapes of a `step.TrainState` and of a training batch.
+      create: `(seed) -> state`.
+      eval_step: `(variables, batch) -> sums`, see `step.make_eval_step`.
+    """
+
+    def __init__(self, config, num_train: int, mesh: Mesh, threads: concurrent.futures.Executor):
+        """Begins to compile `create` and `eval_step`.
+
+        Args:
+          config: resolved, of any of the trials.
+          num_train: images in an epoch.
+          mesh: the devices.
+          threads: that compile.
+
+        Raises:
+          UserError: the batch cannot be split among the devices.
+        """
+        batch_size = config.train.batch_size
+        if batch_size % mesh.size:
+            raise UserError(f"config.train.batch_size={batch_size}: must be a multiple of the {mesh.size} devices")
+        self._config, self._threads = config, threads
+        self.num_train = num_train
+        self.model = registry.build(config.model)
+        self._optimizer, self.schedule = optim.build(config.optim, in_steps(config, num_train))
+        self.replicated, self.sharded = replicated_on(mesh), sharded_on(mesh)
+
+        def create(seed):
+            return step.create_state(self.model, self._optimizer, config, seed)
+
+        seed = jax.ShapeDtypeStruct((), np.int32)
+        self.abstract_state = jax.eval_shape(create, seed)
+        self.abstract_batch = _abstract_batch(config)
+        self.create = self._compiled(create, (self.replicated,), seed)
+        self.eval_step = self._compiled(
+            step.make_eval_step(self.model, config),
+            (self.replicated, self.sharded),
+            self.abstract_state.evaluated(),
+            self.abstract_batch | {"mask": jax.ShapeDtypeStruct((batch_size,), np.float32)},
+        )
+
+    @functools.cached_property
+    def train_step(self) -> concurrent.futures.Future:
+        """`(state, batch) -> (state, metrics)`, see `step.make_train_step`; compiled from the first look on."""
+        return self._compiled(
+            step.make_train_step(self.model, self._optimizer, self._config),
+            (self.replicated, self.sharded),
+            self.abstract_state,
+            self.abstract_batch,
+            donate_argnums=0,
+        )
+
+    def _compiled(self, function: Callable, in_shardings: tuple, *arguments, **options) -> concurrent.futures.Future:
+        jitted = jax.jit(function, in_shardings=in_shardings, out_shardings=self.replicated, **options)
+        return self._threads.submit(jitted.lower(*arguments).compile)
+
+
+def _abstract_batch(config) -> dict[str, jax.ShapeDtypeStruct]:
+    data, batch_size = config.data, config.train.batch_size
+    return {
+        "image": jax.ShapeDtypeStruct((batch_size, data.image_size, data.image_size, data.channels), np.uint8),
+        "label": jax.ShapeDtypeStruct((batch_size,), np.int32),
+    }

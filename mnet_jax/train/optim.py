@@ -1,0 +1,82 @@
+"""Optimizers and learning rate schedules, from `config.optim`."""
+
+from collections.abc import Callable
+
+import jax
+import optax
+
+from mnet_jax.models.layers import DEPTHWISE
+
+
+def build(optim, steps) -> tuple[optax.GradientTransformation, optax.Schedule]:
+    """The optimizer and its schedule.
+
+    Args:
+      optim: `config.optim`.
+      steps: a `durations.Steps`.
+
+    Returns:
+      The gradient transformation, and the learning rate as a function of the step.
+    """
+    schedule = _with_warmup(SCHEDULES[optim.schedule](optim, steps), optim, steps)
+    clip = optax.clip_by_global_norm(optim.grad_clip_norm) if optim.grad_clip_norm else optax.identity()
+    return optax.chain(clip, OPTIMIZERS[optim.name](optim, schedule)), schedule
+
+
+def decayed(params):
+    """True at the leaves that weight decay shrinks: kernels, but no depthwise ones (V1 paper, section 3.2)."""
+
+    def is_decayed(path, _):
+        names = [entry.key for entry in path]
+        return names[-1] == "kernel" and DEPTHWISE not in names
+
+    return jax.tree_util.tree_map_with_path(is_decayed, params)
+
+
+def _coupled_l2(optim) -> optax.GradientTransformation:
+    return optax.add_decayed_weights(optim.weight_decay, decayed)
+
+
+def _sgd(optim, schedule):
+    return optax.chain(_coupled_l2(optim), optax.sgd(schedule, optim.momentum or None))
+
+
+def _rmsprop(optim, schedule):
+    """TensorFlow 1's: the mean square starts at 1, epsilon is inside the root, the momentum holds the rate."""
+    rmsprop = optax.rmsprop(
+        schedule,
+        decay=optim.rmsprop_decay,
+        eps=optim.rmsprop_epsilon,
+        initial_scale=1.0,
+        eps_in_sqrt=True,
+        momentum=optim.momentum or None,
+    )
+    return optax.chain(_coupled_l2(optim), rmsprop)
+
+
+def _adamw(optim, schedule):
+    return optax.adamw(schedule, weight_decay=optim.weight_decay, mask=decayed)
+
+
+def _cosine(optim, steps):
+    return optax.cosine_decay_schedule(optim.learning_rate, max(1, steps.total - steps.warmup))
+
+
+def _exponential(optim, steps):
+    return optax.exponential_decay(optim.learning_rate, steps.decay_every, optim.decay_rate, staircase=True)
+
+
+def _constant(optim, steps):
+    return optax.constant_schedule(optim.learning_rate)
+
+
+def _with_warmup(schedule, optim, steps):
+    """A linear rise over the first `steps.warmup` steps; `schedule` counts from where it ends."""
+    if not steps.warmup:
+        return schedule
+    rise = optax.linear_schedule(0.0, optim.learning_rate, steps.warmup)
+    return optax.join_schedules([rise, schedule], [steps.warmup])
+
+
+OPTIMIZERS: dict[str, Callable] = {"sgd": _sgd, "rmsprop": _rmsprop, "adamw": _adamw}
+SCHEDULES: dict[str, Callable] = {"cosine": _cosine, "exponential": _exponential, "constant": _constant}

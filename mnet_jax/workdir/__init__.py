@@ -1,0 +1,1 @@
+"""The folders of a sweep and of its trials, and the table read from them."""

@@ -1,0 +1,316 @@
+import contextlib
+import csv
+import json
+import os
+import pathlib
+import random
+import re
+import signal
+import subprocess
+import sys
+import time
+
+import psutil
+import pytest
+
+from mnet_jax.errors import UserError
+from mnet_jax.sweep.grid import expand
+from mnet_jax.workdir import results
+from mnet_jax.workdir.files import TrialFolder, Workdir
+from tests.conftest import REPOSITORY
+
+CONTRACT = (
+    "trial,status,model,alpha,input_size,seed,mult_adds,params,top1,top5,loss,epochs,steps,images_per_second,"
+    "wall_seconds,device"
+)
+
+
+def test_the_grid_is_the_product_of_the_axes_widths_first(tiny):
+    tiny.sweep.input_size = (16, 12)
+    tiny.sweep.model.alpha = (1, 0.5)
+    trials = expand(tiny)
+    names = [name.rpartition("-")[0] for name in trials]
+    assert names == [f"alpha={alpha},input_size={size}" for alpha in (1.0, 0.5) for size in (16, 12)]
+    assert [(t.model.alpha, t.input_size) for t in trials.values()] == [(1.0, 16), (1.0, 12), (0.5, 16), (0.5, 12)]
+
+
+def test_a_generator_gives_sets_that_are_no_product(tiny):
+    trials = expand(tiny, iter([{"model.alpha": 0.5, "input_size": 12}, {"optim.name": "adamw"}]))
+    assert [name.rpartition("-")[0] for name in trials] == ["alpha=0.5,input_size=12", "name=adamw"]
+
+
+def test_axes_whose_last_names_agree_are_told_apart(tiny):
+    (name,) = expand(tiny, iter([{"model.name": "mobilenet_v2", "optim.name": "adamw"}]))
+    assert name.startswith("model.name=mobilenet_v2,optim.name=adamw-")
+
+
+@pytest.mark.parametrize(
+    ("axis", "values", "message"),
+    [("input_size", (0,), "input_size=0"), ("input_size", (16, 16), "twice"), ("seed", ("a",), "seed='a'.*type int")],
+)
+def test_a_bad_axis_is_refused(tiny, axis, values, message):
+    tiny.sweep[axis] = values
+    with pytest.raises(UserError, match=message):
+        expand(tiny)
+
+
+BAD_COMMANDS = [
+    (["--config", "configs/width.py", "--config.model.alhpa=0.5"], "config.model.alhpa: did you mean alpha?"),
+    (["--config", "configs/width.py", "--config.modle.alpha=0.5"], "did you mean model?"),
+    (["--config", "configs/width.py", "--config.model.alpha=-1"], "config.model.alpha=-1.0: must be positive"),
+    (["--config", "configs/width.py", "--config.model.alpha=half"], "config.model.alpha=half: could not convert"),
+    (["--config", "configs/width.py", "--config.sweep.input_size=(0,)"], "config.input_size=0: must be positive"),
+    (["--config", "configs/width.py:fashon_mnist"], "did you mean 'fashion_mnist'?"),
+    (["--config", "configs/widht.py"], "config file 'configs/widht.py' does not exist"),
+    (["--config", "configs/width.py", "--workdir", "/dev/null/here"], "cannot write the workdir /dev/null/here"),
+    (["--config", "configs/width.py", "--dryrun"], "dryrun"),
+    (["--config", "configs/width.py", "stray"], "unexpected argument 'stray'"),
+    (["--config", "configs/width.py:cifar10"], "cifar-10-binary.tar.gz"),
+    ([], "--config FILE is missing"),
+]
+
+
+@pytest.mark.parametrize(("arguments", "message"), BAD_COMMANDS, ids=lambda v: v if isinstance(v, str) else "")
+def test_a_mistake_ends_with_2_and_one_line_and_trains_nothing(command, tmp_path, arguments, message):
+    arguments = arguments if "--workdir" in arguments else [*arguments, "--workdir", tmp_path / "work"]
+    done = command("mnet_jax.sweep", *arguments, env_extra={"TFDS_DATA_DIR": str(tmp_path)})
+    assert done.returncode == 2, done.stderr
+    assert message in done.stderr
+    assert len(done.stderr.splitlines()) == 1, done.stderr
+    assert not (tmp_path / "work" / "trials").exists()
+
+
+def test_the_dry_run_of_the_papers_grid_is_exact_and_writes_nothing(command, tmp_path):
+    done = command("mnet_jax.sweep", "--config", "configs/grid.py:imagenet", "--dry_run", "--workdir", tmp_path / "w")
+    assert done.returncode == 0, done.stderr
+    lines = done.stdout.splitlines()
+    assert len(lines) == 18
+    assert lines[1].split()[1:] == ["568,740,352", "4,231,976", "queued"]
+    assert lines[16].split()[1:] == ["13,570,048", "470,072", "queued"]
+    assert lines[17].startswith("process 1 of 1: 16 trials share a stream (100% of the predicted cost): alpha=1.0,")
+    assert not (tmp_path / "w").exists()
+
+
+@pytest.fixture(scope="module")
+def environment(data_dir, compilation_cache):
+    return os.environ | {"TINY_DATA_DIR": data_dir, "JAX_COMPILATION_CACHE_DIR": compilation_cache}
+
+
+def start(environment, workdir, case="two_sizes", *flags):
+    config = f"tests/tiny_sweep.py:{case}"
+    command = [sys.executable, "-m", "mnet_jax.sweep", "--config", config, "--workdir", workdir, *flags]
+    return subprocess.Popen(
+        command, env=environment, cwd=REPOSITORY, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+    )
+
+
+def finish(environment, workdir, case="two_sizes", *flags):
+    process = start(environment, workdir, case, *flags)
+    output, _ = process.communicate(timeout=600)
+    return process.returncode, output
+
+
+def accuracies(workdir):
+    return {
+        row["trial"]: (row["top1"], row["top5"], row["loss"]) for row in results.read(Workdir(workdir).results_path)
+    }
+
+
+def wait_for(condition, seconds=300):
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, "nothing happened"
+        time.sleep(0.1)
+
+
+def has_checkpoint(workdir):
+    """A whole one: while Orbax writes it, its folder has a longer name."""
+    return any(path.name.isdigit() for path in workdir.glob("trials/*/checkpoints/*"))
+
+
+def cached_programs(environment):
+    return {path.name for path in pathlib.Path(environment["JAX_COMPILATION_CACHE_DIR"]).glob("*-cache")}
+
+
+def decoded(workdir):
+    """Images that each process decoded, by what it printed."""
+    return [int(n) for path in workdir.glob("output/*") for n in re.findall(r"images decoded: (\d+)", path.read_text())]
+
+
+def logs(workdir):
+    return "".join(path.read_text() for path in workdir.glob("trials/*/log.txt"))
+
+
+@pytest.fixture(scope="module")
+def finished(environment, tmp_path_factory):
+    """The workdir and the output of a sweep that nobody disturbed."""
+    workdir = tmp_path_factory.mktemp("finished")
+    code, output = finish(environment, workdir)
+    assert code == 0, output + logs(workdir)
+    return workdir, output
+
+
+@pytest.mark.slow
+def test_a_sweep_leaves_the_table_and_the_plots(finished):
+    workdir, output = finished
+    table = (workdir / "results.csv").read_text().splitlines()
+    assert table[0].startswith(CONTRACT)
+    rows = list(csv.DictReader(table))
+    assert [row["status"] for row in rows] == ["done", "done"]
+    assert [row["input_size"] for row in rows] == ["16", "12"]
+    for name in ("accuracy_vs_mult_adds.png", "accuracy_vs_params.png"):
+        assert (workdir / name).read_bytes().startswith(b"\x89PNG")
+    assert {"jax", "flax"} <= json.loads((workdir / "sweep.json").read_text())["versions"].keys()
+    assert "2 of 2 trials done" in output
+    assert "validation top-1" in output
+
+
+@pytest.mark.slow
+def test_running_again_skips_what_is_done(finished, environment):
+    workdir, _ = finished
+    before = {path: path.stat().st_mtime_ns for path in workdir.glob("trials/*/result.json")}
+    code, output = finish(environment, workdir)
+    assert code == 0
+    assert "2 of 2 trials are done already" in output
+    assert {path: path.stat().st_mtime_ns for path in workdir.glob("trials/*/result.json")} == before
+
+
+@pytest.mark.slow
+def test_evaluating_the_workdir_gives_the_table_again(finished, command):
+    workdir, _ = finished
+    done = command("mnet_jax.evaluate", "--workdir", workdir)
+    assert done.returncode == 0, done.stderr
+    header, *lines = done.stdout.splitlines()
+    assert header.split() == ["trial", "step", "top1", "top5", "loss", "images"]
+    expected = [
+        [row["trial"], str(row["steps"]), *(f"{row[key]:.4f}" for key in ("top1", "top5", "loss")), "100"]
+        for row in results.read(workdir / "results.csv")
+    ]
+    assert [line.split() for line in lines] == expected
+
+
+def kill_all(process):
+    """SIGKILL to the sweep and every process it started, as a power cut would."""
+    if process.poll() is not None:
+        return
+    family = [psutil.Process(process.pid), *psutil.Process(process.pid).children(recursive=True)]
+    for member in family:
+        member.kill()
+    psutil.wait_procs(family)
+
+
+@pytest.mark.slow
+def test_sharing_changes_no_number_and_decodes_once(finished, environment, tmp_path):
+    workdir, _ = finished
+    code, output = finish(environment, tmp_path, "two_sizes", "--config.launch.trials_per_stream=1")
+    assert code == 0, output + logs(tmp_path)
+    assert accuracies(tmp_path) == accuracies(workdir)
+    assert decoded(workdir) == [256 + 72 + 100]
+    assert decoded(tmp_path) == decoded(workdir) * 2
+
+
+@pytest.mark.slow
+def test_two_places_train_two_groups_at_a_time(finished, environment, tmp_path):
+    devices = {"JAX_NUM_CPU_DEVICES": "8"}
+    code, output = finish(environment | devices, tmp_path, "two_sizes", "--config.launch.devices_per_group=4")
+    assert code == 0, output + logs(tmp_path)
+    assert len(list(tmp_path.glob("output/*"))) == 2
+    assert {row["device"].partition(" ")[0] for row in results.read(tmp_path / "results.csv")} == {"4"}
+    done = [output.index(f"input_size={size}: started") for size in (16, 12)]
+    assert max(done) < output.index("[1/2]"), "both start before one ends"
+
+
+def resumed(workdir):
+    """The steps from which each trial was resumed, in order."""
+    found = {}
+    for path in workdir.glob("trials/*/log.txt"):
+        found[path.parent.name] = [int(step) for step in re.findall(r"resumed from step (\d+)", path.read_text())]
+    return found
+
+
+def saved(workdir):
+    return {path.name: TrialFolder(path).saved_step() for path in workdir.glob("trials/*")}
+
+
+@pytest.mark.slow
+def test_killed_five_times_it_ends_as_if_undisturbed_and_repeats_no_saved_step(finished, environment, tmp_path):
+    moment = random.Random(0)
+    for _ in range(5):
+        before, resumed_before = saved(tmp_path), resumed(tmp_path)
+        process = start(environment, tmp_path)
+        wait_for(lambda before=before, process=process: saved(tmp_path) != before or process.poll() is not None)
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(moment.uniform(0, 0.3))
+        kill_all(process)
+        process.communicate()
+        for trial, steps in resumed(tmp_path).items():
+            assert set(steps[len(resumed_before.get(trial, [])) :]) <= {before.get(trial)}, trial
+    code, output = finish(environment, tmp_path)
+    assert code == 0, output + logs(tmp_path)
+    assert accuracies(tmp_path) == accuracies(finished[0])
+    assert sum(map(len, resumed(tmp_path).values())) >= 5
+
+
+@pytest.mark.slow
+def test_a_group_whose_process_is_killed_goes_on_by_itself(finished, environment, tmp_path):
+    process = start(environment, tmp_path)
+    wait_for(lambda: has_checkpoint(tmp_path))
+    (worker,) = psutil.Process(process.pid).children()
+    worker.kill()
+    output, _ = process.communicate(timeout=300)
+    assert process.returncode == 0, output + logs(tmp_path)
+    assert "the process ended by SIGKILL; it starts again" in output
+    assert accuracies(tmp_path) == accuracies(finished[0])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_asked_to_stop_it_saves_and_leaves_and_goes_on_without_compiling(finished, environment, tmp_path, number):
+    compiled = cached_programs(environment)
+    process = start(environment, tmp_path)
+    wait_for(lambda: has_checkpoint(tmp_path))
+    process.send_signal(number)
+    output, _ = process.communicate(timeout=120)
+    assert process.returncode == 1, output
+    assert f"stopped by {number.name}" in output
+    assert {row["status"] for row in results.read(tmp_path / "results.csv")} <= {"queued", "done"}
+    assert finish(environment, tmp_path)[0] == 0
+    assert accuracies(tmp_path) == accuracies(finished[0])
+    assert cached_programs(environment) == compiled
+
+
+@pytest.mark.slow
+def test_a_worker_whose_sweep_is_killed_saves_and_leaves(environment, tmp_path):
+    process = start(environment, tmp_path)
+    wait_for(lambda: has_checkpoint(tmp_path))
+    (worker,) = psutil.Process(process.pid).children()
+    process.kill()
+    psutil.wait_procs([worker], timeout=60)
+    assert not worker.is_running()
+    assert "the end of the sweep's process" in logs(tmp_path)
+    process.communicate()
+
+
+@pytest.mark.slow
+def test_a_second_sweep_on_the_workdir_is_refused(environment, tmp_path):
+    first = start(environment, tmp_path)
+    wait_for(lambda: list(tmp_path.glob("trials/*/status.json")))
+    code, output = finish(environment, tmp_path)
+    assert code == 2
+    assert f"another sweep is running in {tmp_path}" in output
+    kill_all(first)
+    first.communicate()
+
+
+@pytest.mark.slow
+def test_a_diverging_trial_leaves_the_other_alone(environment, tmp_path):
+    code, output = finish(environment, tmp_path, "diverges")
+    assert code == 1
+    done, diverged = results.read(tmp_path / "results.csv")
+    assert [done["status"], diverged["status"]] == ["done", "diverged"]
+    assert "the loss of step" in diverged["error"]
+    log = tmp_path / "trials" / diverged["trial"] / "log.txt"
+    assert f"{diverged['trial']} diverged" in output
+    assert str(log) in output
+    assert "diverged: the loss of step" in log.read_text()
+    assert done["trial"] not in log.read_text(), "a trial's log is about that trial"

@@ -1,0 +1,199 @@
+import numpy as np
+import pytest
+
+from mnet_jax import evaluate
+from mnet_jax.config.dotted import from_json
+from mnet_jax.config.resolve import resolve
+from mnet_jax.devices.signals import Interrupted, Interruption
+from mnet_jax.errors import UserError
+from mnet_jax.pretrained import recipes
+from mnet_jax.train import loop
+from mnet_jax.train.checkpoint import Checkpoints
+from mnet_jax.train.compiled import CompiledSteps
+from mnet_jax.train.trial import Trial
+from tests import foreign_weights
+from tests.conftest import make_tiny
+from tests.trials import StopAfter, final_state, folder_of, scores
+
+
+@pytest.fixture(scope="module")
+def alone(tmp_path_factory, data_dir):
+    """The folder of a trial that was trained without interruption."""
+    folder = folder_of(tmp_path_factory.mktemp("alone") / "alone", make_tiny(data_dir))
+    loop.train([folder], Interruption())
+    return folder
+
+
+def test_a_trial_leaves_its_result_metrics_and_status(alone):
+    assert (alone.status(), alone.error()) == ("done", None)
+    result = alone.result()
+    assert result["steps"] == 12
+    assert result["test_images"] == 100
+    assert 0 <= result["top1"] <= result["top5"] <= 1
+    assert result["images_per_second"] > 0
+    rows = alone.metrics()
+    assert [row["step"] for row in rows if "learning_rate" in row] == [2, 4, 6, 8, 10, 12]
+    assert [row["step"] for row in rows if "top1" in row] == [4, 8, 12]
+    losses = [row["loss"] for row in rows if "learning_rate" in row]
+    assert losses[-1] < losses[0], "three epochs must teach it something"
+
+
+@pytest.mark.parametrize("looks", [2, 6, 11, 15, 20])
+def test_resuming_equals_never_having_stopped(alone, tmp_path, tiny, looks):
+    """Bit for bit, wherever it was stopped: in training, in an evaluation, at the very end."""
+    stopped = folder_of(tmp_path / "stopped", tiny)
+    with pytest.raises(Interrupted, match="SIGTERM"):
+        loop.train([stopped], StopAfter(looks))
+    assert stopped.status() == "queued"
+    assert "stopped by SIGTERM at step" in stopped.error()
+    before = Checkpoints(stopped.checkpoints_path).latest_step()
+    loop.train([stopped], Interruption())
+    assert stopped.status() == "done"
+    assert scores(stopped) == scores(alone)
+    evaluations = [[row for row in f.metrics() if "top1" in row] for f in (alone, stopped)]
+    assert evaluations[0] == evaluations[1]
+    expected, ours = final_state(alone), final_state(stopped)
+    assert expected.keys() == ours.keys()
+    for key, value in expected.items():
+        np.testing.assert_array_equal(ours[key], value, err_msg=f"{key} differs after resuming from step {before}")
+
+
+def test_trials_on_one_stream_end_as_if_alone(alone, tmp_path, tiny):
+    narrow = folder_of(tmp_path / "narrow", tiny)
+    small = folder_of(tmp_path / "small", tiny, input_size=12)
+    loop.train([narrow, small], Interruption())
+    assert scores(narrow) == scores(alone)
+    assert small.status() == "done"
+    expected, ours = final_state(alone), final_state(narrow)
+    for key, value in expected.items():
+        np.testing.assert_array_equal(ours[key], value, err_msg=key)
+
+
+def test_trials_that_got_to_different_steps_go_on_together(alone, tmp_path, tiny):
+    ahead, fresh = folder_of(tmp_path / "ahead", tiny), folder_of(tmp_path / "fresh", tiny)
+    with pytest.raises(Interrupted):
+        loop.train([ahead], StopAfter(9))
+    loop.train([ahead, fresh], Interruption())
+    assert scores(ahead) == scores(fresh) == scores(alone)
+
+
+def test_a_diverging_and_a_raising_trial_are_recorded_and_the_other_goes_on(tmp_path, tiny, alone, monkeypatch):
+    tiny.optim.warmup_epochs = 0.0
+    diverging = folder_of(tmp_path / "diverging", tiny, optim__learning_rate=1e30)
+    raising = folder_of(tmp_path / "raising", tiny, input_size=12)
+    tiny.optim.warmup_epochs = 1.0
+    healthy = folder_of(tmp_path / "healthy", tiny)
+    update = Trial.update
+
+    def raise_at_step_5(self, batch, timed):
+        if self.folder is raising and self.step == 5:
+            raise RuntimeError("the device is on fire")
+        return update(self, batch, timed)
+
+    monkeypatch.setattr(Trial, "update", raise_at_step_5)
+    loop.train([diverging, raising, healthy], Interruption())
+    assert diverging.status() == "diverged"
+    assert "the loss of step" in diverging.error()
+    assert Checkpoints(diverging.checkpoints_path).latest_step() in (None, 0)
+    assert (raising.status(), raising.error()) == ("failed", "RuntimeError: the device is on fire")
+    assert scores(healthy) == scores(alone)
+
+
+@pytest.mark.slow
+def test_the_imagenet_path_trains_evaluates_and_resumes_bit_for_bit(tmp_path, tiny_imagenet):
+    """JPEG folders through TFDS, Grain, Inception crops, bfloat16, RMSProp and moving averages."""
+    whole, stopped = folder_of(tmp_path / "whole", tiny_imagenet), folder_of(tmp_path / "stopped", tiny_imagenet)
+    loop.train([whole], Interruption())
+    assert whole.result()["test_images"] == 48
+    assert whole.result()["top5"] == 1.0, "there are but three classes"
+    with pytest.raises(Interrupted):
+        loop.train([stopped], StopAfter(5))
+    loop.train([stopped], Interruption())
+    assert scores(stopped) == scores(whole)
+    expected, ours = final_state(whole), final_state(stopped)
+    assert any("ema" in key for key in expected)
+    for key, value in expected.items():
+        np.testing.assert_array_equal(ours[key], value, err_msg=key)
+
+
+@pytest.mark.slow
+def test_the_command_trains_the_configs_own_values(tmp_path, data_dir, command):
+    """One trial, the axes ignored; again: nothing is left to do."""
+    arguments = ["--config", "tests/tiny_sweep.py", "--config.train.epochs=1", "--workdir", tmp_path]
+    outputs = []
+    for _ in range(2):
+        done = command("mnet_jax.train", *arguments, env_extra={"TINY_DATA_DIR": data_dir})
+        assert done.returncode == 0, done.stderr
+        outputs.append(done.stdout)
+    (path,) = (tmp_path / "trials").iterdir()
+    assert path.name.startswith("base-")
+    assert (path / "log.txt").read_text().count("compiled the steps of 1 networks for 1 trials") == 1
+    assert outputs[0] == outputs[1]
+    assert "top1" in outputs[0]
+
+
+def test_a_batch_that_the_devices_cannot_share_is_refused(tmp_path, tiny, monkeypatch):
+    monkeypatch.setattr(loop.jax, "local_device_count", lambda: 1)
+    folder = folder_of(tmp_path / "odd", tiny)
+
+    class Mesh:
+        size = 3
+
+    with pytest.raises(UserError, match="batch_size=64: must be a multiple of the 3 devices"):
+        CompiledSteps(from_json(folder.config_text()), 256, Mesh, None)
+
+
+@pytest.fixture
+def imported(tmp_path, tiny):
+    """An unlocked config that starts from a Keras file with 12 classes, and the variables of the file."""
+    _, variables = foreign_weights.make("mobilenet_v1", channels=1, num_classes=12, alpha=0.25)
+    tiny.train.init_from = foreign_weights.write_keras(tmp_path / "w.h5", variables)
+    tiny.train.ema_decay = 0.99
+    return tiny, variables
+
+
+def test_imported_weights_are_the_first_state_with_a_fresh_head(tmp_path, imported):
+    config, variables = imported
+    with pytest.raises(Interrupted):
+        loop.train([folder := folder_of(tmp_path / "trial", config)], StopAfter(4))
+    state = final_state(folder)
+    config.train.init_from = None
+    fresh = folder_of(tmp_path / "fresh", config)
+    with pytest.raises(Interrupted):
+        loop.train([fresh], StopAfter(4))
+    untrained = final_state(fresh)
+    assert len(variables) > 100
+    for key, value in variables.items():
+        ours = "".join(f"['{name}']" for name in key.split("/"))
+        expected = untrained[ours] if "logits" in key else value
+        np.testing.assert_array_equal(state[ours], expected, err_msg=key)
+        np.testing.assert_array_equal(state[f"['ema']{ours}"], expected, err_msg=key)
+
+
+def test_imported_weights_train_and_resume_bit_for_bit(tmp_path, imported):
+    config, _ = imported
+    whole, stopped = folder_of(tmp_path / "whole", config), folder_of(tmp_path / "stopped", config)
+    loop.train([whole], Interruption())
+    with pytest.raises(Interrupted):
+        loop.train([stopped], StopAfter(9))
+    loop.train([stopped], Interruption())
+    assert whole.status() == "done"
+    assert scores(stopped) == scores(whole)
+
+
+def test_no_epochs_evaluate_the_imported_weights(tmp_path, imported):
+    config, _ = imported
+    config.train.epochs = 0.0
+    with pytest.raises(UserError, match=r"shape \(256, 12\), expected \(256, 10\)"):
+        recipes.check(resolve(config))
+    config.model.num_classes = 12
+    folder = folder_of(tmp_path / "trial", config)
+    loop.train([folder], Interruption())
+    result = folder.result()
+    assert folder.status() == "done", folder.error()
+    assert (result["steps"], result["images_per_second"], result["test_images"]) == (0, None, 100)
+    again = evaluate.of_weights(config, config.train.init_from)
+    assert {key: again[key] for key in ("top1", "top5", "loss")} == {
+        key: result[key] for key in ("top1", "top5", "loss")
+    }
+    assert evaluate.of_trial(folder) == again | {"step": 0}
