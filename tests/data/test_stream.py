@@ -48,6 +48,38 @@ def opened(kind, source, data, seed=0, num_classes=10):
 STREAMS = [stream.ResidentStream, stream.HostStream]
 
 
+def order(seed, epoch, num_examples):
+    positions = range(epoch * num_examples, (epoch + 1) * num_examples)
+    return [stream.training_index(seed, position, num_examples) for position in positions]
+
+
+@pytest.mark.parametrize("num_examples", [1, 2, 3, 4, 7, 64, 1000, 4097])
+def test_every_epoch_is_a_permutation(num_examples):
+    for seed, epoch in ((0, 0), (0, 1), (1, 0), (2**31 - 1, 89)):
+        assert sorted(order(seed, epoch, num_examples)) == list(range(num_examples))
+
+
+def test_every_order_of_three_examples_occurs_about_as_often():
+    orders = [tuple(order(seed, epoch, 3)) for seed in range(30) for epoch in range(20)]
+    counts = [orders.count(one) for one in itertools.permutations(range(3))]
+    assert sum(counts) == 600
+    assert min(counts) > 60, counts
+
+
+def test_no_epoch_of_a_seed_is_an_epoch_of_another():
+    orders = {tuple(order(seed, epoch, 20)) for seed in range(20) for epoch in range(20)}
+    assert len(orders) == 400
+
+
+def test_the_order_is_the_one_that_results_were_made_with():
+    """Changing it changes the result of every training: give `identity` another version of the stream's order then."""
+    assert order(0, 0, 10) == [6, 8, 5, 4, 1, 2, 0, 3, 7, 9]
+    assert order(0, 1, 10) == [1, 7, 3, 2, 4, 5, 0, 8, 9, 6]
+    assert order(1, 0, 10) == [2, 8, 4, 9, 0, 6, 3, 1, 5, 7]
+    imagenet = 1_281_167
+    assert [stream.training_index(7, 89 * imagenet + i, imagenet) for i in range(4)] == [97414, 228767, 487089, 360356]
+
+
 @pytest.mark.parametrize("kind", STREAMS)
 def test_every_epoch_shows_each_image_once_in_an_order_of_its_own(kind, data):
     source = pictures(10, (16, 16, 3))
