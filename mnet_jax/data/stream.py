@@ -72,6 +72,9 @@ def _joined(pieces: Sequence[dict]) -> dict:
 class Stream:
     """The batches of one split. "image" is uint8 (batch, image_size, image_size, channels), "label" int32 (batch,).
 
+    An image that cannot be decoded is named in the log and left out: the next one takes its place in training, and
+    evaluation does not count it.
+
     Attributes:
       num_examples: in the split.
       num_decoded: images that this process decoded so far.
@@ -80,6 +83,7 @@ class Stream:
     def __init__(self, source, data, num_classes: int, mesh: Mesh):
         self._source, self._data, self._num_classes = source, data, num_classes
         self._replicated, self._sharded = replicated_on(mesh), sharded_on(mesh)
+        self._damage = Damage(data)
         self.num_examples = len(source)
         self.num_decoded = 0
 
@@ -112,10 +116,16 @@ class ResidentStream(Stream):
 
     def __init__(self, source, data, num_classes: int, mesh: Mesh):
         super().__init__(source, data, num_classes, mesh)
-        examples = source.__getitems__(range(len(source)))
-        images = np.stack([self._whole(example) for example in examples])
-        labels = np.asarray([self._label(example) for example in examples])
-        self.num_decoded = len(images)
+        images = np.zeros((len(source), data.image_size, data.image_size, data.channels), np.uint8)
+        labels, self._is_sound = np.zeros(len(source), np.int32), np.ones(len(source), bool)
+        for i, example in enumerate(source.__getitems__(range(len(source)))):
+            labels[i] = self._label(example)
+            try:
+                images[i] = self._whole(example)
+            except decode.BadImage as error:
+                self._damage.add(i, example, error)
+                self._is_sound[i] = False
+        self.num_decoded = int(self._is_sound.sum())
         self._arrays = {"image": _put(images, self._replicated), "label": _put(labels, self._replicated)}
         self._gather = jax.jit(
             lambda arrays, indices: {
@@ -128,14 +138,22 @@ class ResidentStream(Stream):
     def training_batches(self, batch_size, first_step, last_step):
         for step in range(first_step, last_step):
             positions = range(step * batch_size, (step + 1) * batch_size)
-            indices = [training_index(self._data.seed, p, self.num_examples) for p in positions]
+            indices = [self._sound(training_index(self._data.seed, p, self.num_examples)) for p in positions]
             yield self._gather(self._arrays, _put(np.asarray(indices, np.int32), self._sharded))
 
     def evaluation_batches(self, batch_size):
         for first in range(0, self.num_examples, batch_size):
             indices = np.arange(first, first + batch_size, dtype=np.int32)
-            mask = (indices < self.num_examples).astype(np.float32)
+            mask = np.zeros(batch_size, np.float32)
+            mask[: self.num_examples - first] = self._is_sound[first : first + batch_size]
             yield self._gather(self._arrays, _put(indices, self._sharded)) | {"mask": _put(mask, self._sharded)}
+
+    def _sound(self, index: int) -> int:
+        """The example itself, or the next one that is not damaged."""
+        for i in range(self.num_examples):
+            if self._is_sound[(index + i) % self.num_examples]:
+                return (index + i) % self.num_examples
+        return index
 
 
 def _aligned_zeros(shape: Sequence[int]) -> np.ndarray:
@@ -152,15 +170,10 @@ def _put(array: np.ndarray, sharding: NamedSharding) -> jax.Array:
 
 
 class HostStream(Stream):
-    """A split that Grain's threads read, decode and crop; every process only its own share of a batch.
-
-    An image that cannot be decoded is named in the log and left out: another takes its place in training, and
-    evaluation does not count it.
-    """
+    """A split that Grain's threads read, decode and crop; every process only its own share of a batch."""
 
     def __init__(self, source, data, num_classes: int, mesh: Mesh):
         super().__init__(source, data, num_classes, mesh)
-        self._damage = Damage(data)
         self._lock = threading.Lock()
 
     def training_batches(self, batch_size, first_step, last_step):
