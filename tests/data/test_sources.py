@@ -1,6 +1,7 @@
 import gzip
 import io
 import multiprocessing
+import os
 import pathlib
 import shutil
 import struct
@@ -12,6 +13,7 @@ from PIL import Image
 
 from mnet_jax import presets
 from mnet_jax.data import decode, sources
+from mnet_jax.data.facts import facts
 from mnet_jax.errors import UserError
 
 
@@ -93,6 +95,58 @@ def test_imagenet_folders_keep_the_jpegs_as_they_are(tmp_path):
     source = sources.open_split(data, "validation")
     found = {e["image"]: ("val", int(e["label"])) for e in source.__getitems__(range(len(source)))}
     assert found == {jpeg: place for jpeg, place in files.items() if place[0] == "val"}, "an evaluation needs val alone"
+
+
+@pytest.fixture
+def imagenet(tmp_path):
+    """Three classes of one JPEG in train/ and in val/, whose names are numbers as ImageNetV2's are."""
+    for split in ("train", "val"):
+        for name in ("0", "2", "10"):
+            folder = tmp_path / "raw" / split / name
+            folder.mkdir(parents=True)
+            Image.new("RGB", (8, 8), (int(name), 0, 0)).save(folder / "1.JPEG")
+    return data_of("imagenet", tmp_path / "tfds", source_dir=str(tmp_path / "raw"))
+
+
+def labels_of(data, split):
+    source = sources.open_split(data, split)
+    return {os.fsdecode(e["file_name"]): e["label"] for e in source.__getitems__(range(len(source)))}
+
+
+def test_imagenet_folders_of_digits_are_labelled_by_number_and_hidden_ones_not_at_all(imagenet, tmp_path):
+    for place in ("val/.ipynb_checkpoints", "train/.cache"):
+        shutil.copytree(tmp_path / "raw" / "train" / "0", tmp_path / "raw" / place)
+    for place in ("train", "train/0", "val/10"):
+        (tmp_path / "raw" / place / ".DS_Store").write_bytes(b"Bud1")
+    assert facts(imagenet).class_names == ("0", "2", "10")
+    for split in ("train", "validation"):
+        assert labels_of(imagenet, split) == {"0/1.JPEG": 0, "2/1.JPEG": 1, "10/1.JPEG": 2}
+
+
+def test_an_orientation_is_ignored_where_published_figures_ignore_it(imagenet, tmp_path):
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    path = tmp_path / "raw" / "val" / "2" / "1.JPEG"
+    Image.new("RGB", (16, 8)).save(path, exif=exif)
+    source = sources.open_split(imagenet, "validation")
+    found = [e["image"] for e in source.__getitems__(range(3)) if e["label"] == 1]
+    assert found == [path.read_bytes()]
+    assert decode.whole(found[0], 3).shape == (8, 16, 3)
+
+
+@pytest.mark.parametrize(("split", "other"), [("train", "val"), ("val", "train")])
+def test_a_class_that_one_split_of_imagenet_lacks_shifts_no_label(imagenet, tmp_path, split, other):
+    shutil.rmtree(tmp_path / "raw" / split / "2")
+    for ask in (facts, sources.prepare):
+        with pytest.raises(UserError, match=rf"raw/{split} lacks class '2' of \S+raw/{other}"):
+            ask(imagenet)
+    assert not (tmp_path / "tfds").exists()
+
+
+def test_a_class_of_imagenet_without_images_is_named(imagenet, tmp_path):
+    (tmp_path / "raw" / "val" / "2" / "1.JPEG").rename(tmp_path / "raw" / "val" / "2" / ".1.JPEG")
+    with pytest.raises(UserError, match=r"lacks images in \S+raw/val/2"):
+        sources.prepare(imagenet)
 
 
 @pytest.mark.parametrize(

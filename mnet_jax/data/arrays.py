@@ -1,0 +1,103 @@
+"""Data sets that are arrays in memory: what `register_dataset`'s function returns, checked."""
+
+import dataclasses
+import hashlib
+import io
+from collections.abc import Callable, Iterator, Mapping
+
+import numpy as np
+from PIL import Image
+
+from mnet_jax.data.facts import Facts
+from mnet_jax.errors import UserError
+
+_SPLITS = ("train", "validation", "test")
+_DIGITS = 16  # of a fingerprint
+
+
+@dataclasses.dataclass(frozen=True)
+class Arrays:
+    """Splits of images (N, height, width, 1 or 3) and labels (N,), and what they say of the data set."""
+
+    facts: Facts
+    differing: str | None
+    left_out: str
+    splits: Mapping[str, tuple[np.ndarray, np.ndarray]]
+
+    def sizes(self) -> dict[str, int]:
+        return {split: len(labels) for split, (_, labels) in self.splits.items()}
+
+    def examples(self, split: str) -> Iterator[tuple[int, dict]]:
+        """A key and {"image": a PNG as a file object, "label", "file_name"} for each image of a split."""
+        for i, (image, label) in enumerate(zip(*self.splits[split], strict=True)):
+            file = io.BytesIO()
+            Image.fromarray(image[..., 0] if image.shape[-1] == 1 else image).save(file, "PNG")
+            file.seek(0)
+            yield i, {"image": file, "label": int(label), "file_name": f"{split}[{i}]"}
+
+
+_called: dict[Callable, Arrays] = {}  # one at a time: they may be large
+
+
+def read(name: str, function: Callable[[], Mapping]) -> Arrays:
+    """What the function of a registered data set returns; it is called once.
+
+    Raises:
+      UserError: that is no data set; the message says which split or value is wrong.
+    """
+    if function not in _called:
+        _called.clear()
+        _called[function] = _checked(name, function())
+    return _called[function]
+
+
+def _checked(name: str, found: Mapping) -> Arrays:
+    if not isinstance(found, Mapping) or not {"train", "test"} <= set(found) <= set(_SPLITS):
+        held = sorted(map(str, found)) if isinstance(found, Mapping) else type(found).__name__
+        raise UserError(
+            f"data set {name}: its function must return a dict of 'train', 'test' and, if there is one, 'validation'; "
+            f"it returned {held}"
+        )
+    splits = {split: _pair(f"data set {name}, {split}", found[split]) for split in _SPLITS if split in found}
+    shapes = {split: images.shape[1:] for split, (images, _) in splits.items()}
+    if len(set(shapes.values())) > 1:
+        raise UserError(f"data set {name}: images differ in shape between the splits: {shapes}")
+    labels = np.concatenate([labels for _, labels in splits.values()])
+    if labels.min() != 0:
+        raise UserError(f"data set {name}: labels count from 0; the smallest is {labels.min()}")
+    height, width, channels = shapes["train"]
+    is_square = height == width
+    facts = Facts(
+        num_classes=int(labels.max()) + 1,
+        image_size=height if is_square else None,
+        channels=channels,
+        fingerprint=_fingerprint(splits),
+    )
+    return Arrays(facts, None if is_square else f"images are no squares ({width} x {height} pixels)", "", splits)
+
+
+def _pair(where: str, pair) -> tuple[np.ndarray, np.ndarray]:
+    """Images (N, height, width, channels) and int64 labels (N,)."""
+    if not (isinstance(pair, tuple | list) and len(pair) == 2):
+        raise UserError(f"{where}: must be (images, labels), not {type(pair).__name__}")
+    images, labels = map(np.asarray, pair)
+    if images.dtype != np.uint8:
+        raise UserError(f"{where}: images must be uint8, not {images.dtype}")
+    if images.ndim not in (3, 4) or images.shape[3:] not in ((), (1,), (3,)):
+        raise UserError(f"{where}: images must be (N, height, width) or (N, height, width, 1 or 3), not {images.shape}")
+    if 0 in images.shape:
+        raise UserError(f"{where}: there are no images: {images.shape}")
+    if labels.ndim != 1 or not np.issubdtype(labels.dtype, np.integer):
+        raise UserError(f"{where}: labels must be integers (N,), not {labels.dtype} {labels.shape}")
+    if len(images) != len(labels):
+        raise UserError(f"{where}: {len(images)} images and {len(labels)} labels")
+    return images.reshape(*images.shape[:3], -1), labels.astype(np.int64)
+
+
+def _fingerprint(splits: Mapping[str, tuple[np.ndarray, np.ndarray]]) -> str:
+    found = hashlib.sha256()
+    for split, (images, labels) in splits.items():
+        found.update(f"{split} {images.shape}".encode())
+        found.update(np.ascontiguousarray(images))
+        found.update(labels)
+    return found.hexdigest()[:_DIGITS]

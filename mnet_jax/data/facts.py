@@ -1,0 +1,97 @@
+"""What a data set says of itself before anything is prepared: its classes, the size and the channels of its images.
+
+Light: reading a config asks for it, and loads no library that reads images.
+"""
+
+import dataclasses
+import pathlib
+from collections.abc import Sequence
+
+from mnet_jax.errors import UserError
+
+
+@dataclasses.dataclass(frozen=True)
+class Facts:
+    """What is known of a data set; None where it is not.
+
+    Attributes:
+      class_names: by label.
+      num_classes: labels are 0, ..., num_classes - 1.
+      image_size: side in pixels, where all images are squares of one size.
+      channels: 1 where all images are gray, else 3.
+      fingerprint: of the content, where the name does not say it; names the prepared copy.
+    """
+
+    class_names: tuple[str, ...] | None = None
+    num_classes: int | None = None
+    image_size: int | None = None
+    channels: int | None = None
+    fingerprint: str | None = None
+
+
+def with_classes(names: Sequence[str], **others) -> Facts:
+    return Facts(class_names=tuple(names), num_classes=len(names), **others)
+
+
+_CLOTHES = (
+    "T-shirt/top",
+    "Trouser",
+    "Pullover",
+    "Dress",
+    "Coat",
+    "Sandal",
+    "Shirt",
+    "Sneaker",
+    "Bag",
+    "Ankle boot",
+)
+_CIFAR10 = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
+
+_BUILT_IN = {
+    "mnist5k": with_classes("0123456789", image_size=28, channels=1),
+    "fashion_mnist": with_classes(_CLOTHES, image_size=28, channels=1),
+    "cifar10": with_classes(_CIFAR10, image_size=32, channels=3),
+}
+_IMAGENET_SPLITS = {"imagenet": ("train", "val"), "imagenet_validation": ("val",)}
+
+
+def facts(data) -> Facts:
+    """What the data set of `config.data` says of itself. Nothing is written; what reads a folder does it once.
+
+    Args:
+      data: `config.data`: `name`, `tfds_name`, `source_dir`, `data_dir`, `crop`, and for data of one's own
+        `fingerprint`, `split_seed`, `validation_fraction` and `test_fraction`.
+
+    Raises:
+      UserError: the name is unknown, raw files are missing or wrong, or images differ in size where `data.crop` does
+        not bring them to one.
+    """
+    if data.tfds_name is not None:
+        from mnet_jax.data import sources
+
+        return sources.facts_of_tfds(data)
+    if data.name in _BUILT_IN:
+        return _BUILT_IN[data.name]
+    if data.name in _IMAGENET_SPLITS:
+        return _of_imagenet(data)
+    from mnet_jax.data import own
+
+    found, differing = own.facts(data)
+    if differing and data.crop != "inception":
+        raise UserError(
+            f"data set {data.name}: {differing}; config.data.crop={data.crop!r} needs squares of one size: set "
+            "--config.data.crop=inception and --config.data.image_size=PIXELS"
+        )
+    return found
+
+
+def _of_imagenet(data) -> Facts:
+    from mnet_jax.data import class_folders
+
+    if data.source_dir is None:
+        return Facts()
+    folders = [pathlib.Path(data.source_dir, split) for split in _IMAGENET_SPLITS[data.name]]
+    if not all(folder.is_dir() for folder in folders):
+        return Facts()
+    names = class_folders.common_names(folders)
+    return with_classes(names) if names else Facts()

@@ -1,0 +1,255 @@
+"""`config.data.name = "image_folder"`: a folder of classes, or of `train/`, `val/` or `validation/`, and `test/`.
+
+What is missing of validation and test is cut from the training images of each class: of n images,
+`max(1, floor(n * fraction + 1/2))` go to test, as many by its own fraction to validation, test first, and at least one
+is left to train on. Which ones is decided by a hash of `config.data.split_seed` and the file's path: another image
+moves hardly any of the others. A fraction of 0 cuts nothing.
+
+JPEG, PNG, WebP and BMP are told by their content, whatever their names end in. The orientation that EXIF states is
+honoured (see `stored`).
+"""
+
+import concurrent.futures
+import dataclasses
+import functools
+import hashlib
+import io
+import itertools
+import math
+import os
+import pathlib
+from collections.abc import Iterator, Mapping, Sequence
+
+from PIL import Image
+
+from mnet_jax.data import class_folders, stored
+from mnet_jax.data.class_folders import LeftOut
+from mnet_jax.data.facts import Facts, with_classes
+from mnet_jax.errors import UserError
+
+FORMATS = ("JPEG", "PNG", "WEBP", "BMP")
+
+_FOLDERS = {"train": ("train",), "validation": ("val", "validation"), "test": ("test",)}
+_ENDS = 4096  # bytes at either end of a file that its fingerprint reads
+_THREADS = 16
+_PIECE = 64  # files that a thread looks at in one go
+_VERSION = 1  # of what a prepared copy holds for the same files
+_DIGITS = 16  # of a fingerprint
+
+
+@dataclasses.dataclass(frozen=True)
+class _File:
+    """An image: its path relative to the data set's folder, and what its ends and its header say."""
+
+    path: str
+    label: int
+    digest: bytes
+    size: tuple[int, int]
+    is_gray: bool
+
+
+@dataclasses.dataclass(frozen=True)
+class ImageFolder:
+    """What a folder holds.
+
+    Attributes:
+      facts: of it.
+      differing: which images show that not all are squares of one size, or None.
+      left_out: what is no part of it, as text.
+      splits: paths relative to the folder, and labels.
+    """
+
+    folder: pathlib.Path
+    facts: Facts
+    differing: str | None
+    left_out: str
+    splits: Mapping[str, Sequence[tuple[str, int]]]
+
+    def sizes(self) -> dict[str, int]:
+        return {split: len(members) for split, members in self.splits.items()}
+
+    def examples(self, split: str) -> Iterator[tuple[bytes, dict]]:
+        """A key and {"image": a file object, "label", "file_name"} for each image of a split."""
+        with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as threads:
+            members = iter(self.splits[split])
+            while piece := list(itertools.islice(members, _PIECE)):
+                for (path, label), encoded in zip(piece, threads.map(self._read, piece), strict=True):
+                    name = os.fsencode(path)
+                    yield name, {"image": io.BytesIO(encoded), "label": label, "file_name": name}
+
+    def _read(self, member: tuple[str, int]) -> bytes:
+        path = self.folder / member[0]
+        try:
+            return stored.as_stored(path.read_bytes(), str(path))
+        except OSError as error:
+            raise UserError(f"cannot read {path}: {error.strerror}") from error
+
+
+def read(data, again: bool = False) -> ImageFolder:
+    """What `config.data.source_dir` holds: read once, until a class or a file comes or goes.
+
+    Args:
+      data: `config.data`: `source_dir`, `split_seed`, `validation_fraction`, `test_fraction`.
+      again: read it once more, whatever is known of it.
+
+    Raises:
+      UserError: the folder is missing or holds no classes, splits differ in their classes, a class has no images, or
+        the fractions leave nothing to train on.
+    """
+    if data.source_dir is None:
+        raise UserError("data set image_folder: set --config.data.source_dir=DIR to the folder of your images")
+    folder = pathlib.Path(data.source_dir).expanduser()
+    if not folder.is_dir():
+        raise UserError(f"config.data.source_dir={data.source_dir!r}: there is no such folder")
+    fractions = {"test": data.test_fraction, "validation": data.validation_fraction}  # cut in this order
+    if sum(fractions.values()) >= 1:
+        raise UserError(
+            f"config.data.validation_fraction={data.validation_fraction} and config.data.test_fraction="
+            f"{data.test_fraction} leave nothing to train on"
+        )
+    if again:
+        _read.cache_clear()
+    return _read(folder.absolute(), data.split_seed, tuple(fractions.items()), _stamp(folder))
+
+
+def _stamp(folder: pathlib.Path) -> tuple:
+    """When the folders of the data set, its splits and its classes last got or lost an entry."""
+    folders = [folder]
+    for split in _layout(folder).values():
+        folders += [split, *(split / name for name in class_folders.names(split))]
+    return tuple(path.stat().st_mtime_ns for path in folders)
+
+
+@functools.lru_cache(maxsize=8)
+def _read(folder: pathlib.Path, seed: int, fractions: tuple[tuple[str, float], ...], stamp: tuple) -> ImageFolder:
+    left_out, layout = LeftOut(), _layout(folder)
+    if folder not in layout.values():
+        left_out[class_folders.BESIDE] += len(class_folders.names(folder, left_out)) - len(layout)
+    names = class_folders.common_names(list(layout.values()), left_out)
+    if not names:
+        raise UserError(f"data set image_folder: {folder} has no class folders (train/<class>/*, or <class>/*)")
+    found = {split: _images(folder, place, names, left_out) for split, place in layout.items()}
+    missing = {split: fraction for split, fraction in fractions if split not in layout and fraction}
+    splits = {split: [(file.path, file.label) for file in members] for split, members in found.items()}
+    splits |= _cut(splits["train"], seed, missing)
+    everything = [file for members in found.values() for file in members]
+    differing = _differing(everything)
+    facts = with_classes(
+        names,
+        image_size=None if differing else everything[0].size[0],
+        channels=1 if all(file.is_gray for file in everything) else 3,
+        fingerprint=_fingerprint(everything, seed, missing),
+    )
+    return ImageFolder(folder, facts, differing, class_folders.text(left_out), splits)
+
+
+def _layout(folder: pathlib.Path) -> dict[str, pathlib.Path]:
+    """The folder of classes of each split that there is.
+
+    A folder `train` in which there are images but no folders is a class by that name.
+    """
+    train = folder / "train"
+    if not (train.is_dir() and class_folders.names(train)):
+        names = class_folders.names(folder)
+        if set(names) <= {name for known in _FOLDERS.values() for name in known} and len(names) > 0:
+            raise UserError(f"data set image_folder: {folder} has {', '.join(names)} and no train/<class>/*")
+        return {"train": folder}
+    layout = {}
+    for split, names in _FOLDERS.items():
+        there = [folder / name for name in names if (folder / name).is_dir()]
+        if len(there) > 1:
+            raise UserError(f"data set image_folder: {' and '.join(map(str, there))}: which one is for validation?")
+        if there:
+            layout[split] = there[0]
+    return layout
+
+
+def _images(folder: pathlib.Path, place: pathlib.Path, names: Sequence[str], left_out: LeftOut) -> list[_File]:
+    """The images of a split, by class and path.
+
+    Raises:
+      UserError: a class has none.
+    """
+    listed = [
+        (str((place / name).relative_to(folder) / path), label)
+        for label, name in enumerate(names)
+        for path in class_folders.files(place / name, left_out)
+    ]
+    Image.init()  # all formats that Pillow knows, before threads ask for them
+    pieces = [listed[i : i + _PIECE] for i in range(0, len(listed), _PIECE)]
+    with concurrent.futures.ThreadPoolExecutor(_THREADS) as threads:
+        looked_at = threads.map(lambda piece: [_look(folder, path, label) for path, label in piece], pieces)
+        found = list(itertools.chain.from_iterable(looked_at))
+    left_out.update(kind for kind in found if isinstance(kind, str))
+    images = [file for file in found if isinstance(file, _File)]
+    if empty := set(range(len(names))) - {file.label for file in images}:
+        raise UserError(
+            f"data set image_folder: no images for {class_folders.listed(names[label] for label in empty)} in {place}"
+        )
+    return images
+
+
+def _look(folder: pathlib.Path, path: str, label: int) -> _File | str:
+    """The image, or which kind of file it is instead."""
+    try:
+        with open(folder / path, "rb") as file:
+            head = file.read(_ENDS)
+            num_bytes = file.seek(0, os.SEEK_END)
+            file.seek(max(num_bytes - _ENDS, 0))
+            digest = hashlib.sha256(b"%d," % num_bytes + head + file.read(_ENDS)).digest()
+            image = _opened(file, FORMATS)
+            if image is not None:
+                return _File(path, label, digest, image.size, stored.is_gray(image))
+            other = _opened(file, None)
+    except OSError as error:
+        raise UserError(f"cannot read {folder / path}: {error.strerror}") from error
+    return class_folders.NO_IMAGE if other is None else other.format
+
+
+def _opened(file: io.BufferedReader, formats: Sequence[str] | None) -> Image.Image | None:
+    """The image with its header read, if it is one."""
+    file.seek(0)
+    try:
+        return Image.open(file, formats=formats)
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+        if isinstance(error, OSError) and error.errno is not None:
+            raise  # it is the disk's
+        return None
+
+
+def _cut(
+    training: Sequence[tuple[str, int]], seed: int, fractions: Mapping[str, float]
+) -> dict[str, list[tuple[str, int]]]:
+    """The training images, with those of the splits that `fractions` names taken out; splits without images are not."""
+    found = {"train": [], **{split: [] for split in fractions}}
+    for _, members in itertools.groupby(training, key=lambda member: member[1]):
+        members = sorted(members, key=lambda member: _draw(seed, member[0]))
+        last = len(members)
+        for split, fraction in fractions.items():
+            first = max(1, last - max(1, math.floor(len(members) * fraction + 0.5)))
+            found[split] += members[first:last]
+            last = first
+        found["train"] += members[:last]
+    return {split: sorted(members) for split, members in found.items() if members}
+
+
+def _draw(seed: int, path: str) -> bytes:
+    return hashlib.sha256(f"{seed},".encode() + os.fsencode(path)).digest()
+
+
+def _differing(files: Sequence[_File]) -> str | None:
+    first = files[0]
+    for file in files:
+        if file.size[0] != file.size[1]:
+            return f"{file.path} is no square ({file.size[0]} x {file.size[1]} pixels)"
+        if file.size != first.size:
+            return f"images differ in size ({first.path} has {first.size[0]} pixels a side, {file.path} {file.size[0]})"
+    return None
+
+
+def _fingerprint(files: Sequence[_File], seed: int, fractions: Mapping[str, float]) -> str:
+    """Of paths, sizes and ends of the files, and of what decides where images without a split go."""
+    found = hashlib.sha256(repr((_VERSION, sorted(fractions.items()), seed if fractions else None)).encode())
+    for file in sorted(files, key=lambda file: file.path):
+        found.update(os.fsencode(file.path) + b"\0" + file.digest)
+    return found.hexdigest()[:_DIGITS]

@@ -1,0 +1,126 @@
+"""Data of one's own: the raw images, and where their prepared copy is, whose name is the fingerprint of the content.
+
+A process that knows `config.data.fingerprint` opens the copy without the raw images. Beside it, in `metadata.json`, is
+what they said of themselves.
+"""
+
+import json
+import os
+import pathlib
+
+from mnet_jax.data import registry
+from mnet_jax.data.facts import Facts
+from mnet_jax.errors import UserError, nearest
+
+METADATA = "metadata.json"  # as TFDS calls it
+
+_COPY = pathlib.Path("images", "1.0.0")  # name and version of `builders.Images`
+
+
+def is_own(data) -> bool:
+    """Whether the data set of `config.data` is a folder, registered arrays or a builder."""
+    return data.tfds_name is None and (data.name == "image_folder" or data.name not in registry.BUILT_IN)
+
+
+def is_builder(data) -> bool:
+    return registry.builder(data.name) is not None or ":" in data.name
+
+
+def root(data) -> pathlib.Path:
+    """Folder of prepared data sets: `config.data.data_dir`, or where TFDS has them."""
+    return pathlib.Path(data.data_dir or os.environ.get("TFDS_DATA_DIR", "~/tensorflow_datasets")).expanduser()
+
+
+def copy_folder(data, fingerprint: str | None = None) -> pathlib.Path:
+    """Where the prepared copy is, or will be.
+
+    Args:
+      data: `config.data`.
+      fingerprint: of the content; by default `config.data.fingerprint`, or that of the raw images.
+
+    Raises:
+      UserError: `config.data.fingerprint` is not set, and the raw images are missing or wrong.
+    """
+    fingerprint = fingerprint or data.fingerprint or facts(data)[0].fingerprint
+    if is_builder(data):
+        return root(data) / fingerprint
+    kind = ("image_folder",) if data.name == "image_folder" else ("arrays", data.name)
+    return root(data).joinpath(*kind, fingerprint, _COPY)
+
+
+def is_prepared(folder: pathlib.Path) -> bool:
+    return (folder / "dataset_info.json").is_file()
+
+
+def facts(data) -> tuple[Facts, str | None]:
+    """What the data set says of itself, and which images show that not all are squares of one size, or None.
+
+    From the prepared copy where `config.data.fingerprint` names one, else from the raw images.
+
+    Raises:
+      UserError: the raw images are missing or wrong, or not those that `config.data.fingerprint` was found for.
+    """
+    if is_builder(data):
+        from mnet_jax.data import sources
+
+        return sources.facts_of_builder(data), None
+    if data.fingerprint and is_prepared(copy_folder(data)):
+        recorded = metadata(copy_folder(data))
+        names = recorded["class_names"]
+        return (
+            Facts(
+                class_names=names and tuple(names),
+                num_classes=recorded["num_classes"],
+                image_size=recorded["image_size"],
+                channels=recorded["channels"],
+                fingerprint=data.fingerprint,
+            ),
+            recorded["differing"],
+        )
+    found = raw(data)
+    return found.facts, found.differing
+
+
+def metadata(folder: pathlib.Path) -> dict:
+    """What was recorded beside a prepared copy.
+
+    Raises:
+      UserError: it is damaged.
+    """
+    try:
+        return json.loads((folder / METADATA).read_text())
+    except (OSError, ValueError) as error:
+        raise UserError(f"{folder} is damaged ({METADATA}: {error}): delete it, and it is prepared anew") from error
+
+
+def raw(data, again: bool = False):
+    """An `ImageFolder` or `Arrays`, as they are now.
+
+    Raises:
+      UserError: they are missing or wrong, or not those that `config.data.fingerprint` was found for.
+    """
+    if data.name == "image_folder":
+        from mnet_jax.data import image_folder
+
+        found = image_folder.read(data, again)
+    elif function := registry.function(data.name):
+        from mnet_jax.data import arrays
+
+        found = arrays.read(data.name, function)
+    else:
+        raise unknown(data)
+    if data.fingerprint and data.fingerprint != found.facts.fingerprint:
+        raise UserError(
+            f"data set {data.name}: the images have changed since the sweep started (config.data.fingerprint="
+            f"{data.fingerprint!r}, now {found.facts.fingerprint!r}), and there is no copy of what they were in "
+            f"{root(data)}"
+        )
+    return found
+
+
+def unknown(data) -> UserError:
+    """That no data set of the name is known here."""
+    if data.fingerprint:
+        return UserError(f"data set {data.name} is not registered here, and {copy_folder(data)} is not prepared")
+    known = registry.known()
+    return UserError(f"config.data.name={data.name!r}{nearest(data.name, known)} (known: {', '.join(known)})")

@@ -1,0 +1,68 @@
+"""How an image file of one's own is stored: so that `decode` reads from it what its author saw, in 8 bits."""
+
+import io
+import struct
+
+import numpy as np
+from PIL import ExifTags, Image, ImageOps
+
+from mnet_jax.errors import UserError
+
+_PLAIN = ("1", "L", "P", "RGB", "CMYK")  # what `decode` converts rightly, where nothing is transparent
+_GRAY_16 = ("I;16", "I;16B", "I;16L", "I;16N")
+_GRAY = ("1", "L", "LA", *_GRAY_16)
+_WITH_ALPHA = ("LA", "PA", "RGBA")
+
+
+def is_gray(image: Image.Image) -> bool:
+    """Whether an opened image is stored as gray; one with a palette or three equal colours counts as coloured."""
+    return image.mode in _GRAY
+
+
+def as_stored(encoded: bytes, name: str) -> bytes:
+    """The bytes of the file, or a PNG where `decode` would misread them.
+
+    The orientation that EXIF states is applied, 16 bits of gray are scaled to 8, and what is transparent is composed on
+    black. A damaged image is left as it is: reading it names it.
+
+    Args:
+      encoded: a JPEG, PNG, WebP or BMP.
+      name: of its file.
+
+    Raises:
+      UserError: it has pixels of a kind that is none of these.
+    """
+    try:
+        with Image.open(io.BytesIO(encoded)) as image:
+            if _is_upright(image, encoded) and image.mode in _PLAIN and "transparency" not in image.info:
+                return encoded
+            turned = _eight_bits(ImageOps.exif_transpose(image), name)
+    except (OSError, ValueError, SyntaxError, struct.error, Image.DecompressionBombError):
+        return encoded
+    file = io.BytesIO()
+    turned.save(file, "PNG", compress_level=1, exif=b"", icc_profile=None)
+    return file.getvalue()
+
+
+def _is_upright(image: Image.Image, encoded: bytes) -> bool:
+    """Without decoding a PNG that says nothing of an orientation."""
+    if image.format == "PNG" and not any(word in encoded for word in (b"eXIf", b"exif", b"Orientation")):
+        return True
+    return image.getexif().get(ExifTags.Base.Orientation, 1) == 1
+
+
+def _eight_bits(image: Image.Image, name: str) -> Image.Image:
+    """L or RGB."""
+    transparency = image.info.get("transparency")
+    if image.mode in _GRAY_16:
+        pixels = np.asarray(image).astype(np.uint32)
+        if transparency is not None:
+            pixels[pixels == transparency] = 0
+        return Image.fromarray(((pixels + 128) // 257).astype(np.uint8))
+    kind = "L" if is_gray(image) else "RGB"
+    if image.mode in _WITH_ALPHA or transparency is not None:
+        black = Image.new("RGBA", image.size, (0, 0, 0, 255))
+        return Image.alpha_composite(black, image.convert("RGBA")).convert(kind)
+    if image.mode in _PLAIN:
+        return image.convert(kind)
+    raise UserError(f"{name}: pixels of Pillow's mode {image.mode} are not read; save it as 8-bit RGB")
