@@ -3,7 +3,7 @@
     python -m mnet_jax.sweep --config configs/published_v1.py --config.data.source_dir=/data/imagenet
 
 wants `/data/imagenet/val/<class>/*` (the 50,000 validation images of ILSVRC 2012), and 16 files in `weights/` or in
-`--config.launch.weights_dir=DIR`: mobilenet_A_S_tf.h5 for A in 1_0, 7_5, 5_0, 2_5 and S in 224, 192, 160, 128, from
+`--config.options.weights_dir=DIR`: mobilenet_A_S_tf.h5 for A in 1_0, 7_5, 5_0, 2_5 and S in 224, 192, 160, 128, from
 https://storage.googleapis.com/tensorflow/keras-applications/mobilenet/. The checkpoints are TF-slim's, ported.
 
 imagenet
@@ -13,6 +13,8 @@ imagenet
 
 import itertools
 import pathlib
+
+from ml_collections import ConfigDict
 
 from mnet_jax import presets
 from mnet_jax.errors import UserError
@@ -24,12 +26,12 @@ def get_config(dataset: str = "imagenet"):
     config = presets.get(dataset)
     config.data.name = "imagenet_validation"
     config.model.dtype = "float32"
-    config.launch.weights_dir = "weights"
+    config.options = ConfigDict({"weights_dir": "weights"})
     return config
 
 
 def sweep(config):
-    folder = pathlib.Path(config.launch.weights_dir)
+    folder = pathlib.Path(config.options.weights_dir)
     grid = list(itertools.product(presets.ALPHAS, presets.input_sizes(config)))
     paths = {(alpha, size): folder / f"mobilenet_{ALPHA_IN_NAME[alpha]}_{size}_tf.h5" for alpha, size in grid}
     if missing := [path.name for path in paths.values() if not path.is_file()]:

@@ -1,59 +1,55 @@
-"""What the commands share: flags in, one line for a mistake, exit code out."""
+"""What the commands share: a config file and flags in, one line for a mistake, exit code out."""
 
 import pathlib
 import re
 import sys
-import traceback
 from collections.abc import Callable, Sequence
-from typing import NoReturn
+from typing import TYPE_CHECKING, NoReturn
 
 from absl import app, flags, logging
-from ml_collections import ConfigDict, config_flags
+
+if TYPE_CHECKING:
+    from mnet_jax.config.file import ConfigFile
 
 from mnet_jax.errors import UserError
 
 _BAD_USAGE = 2
 
+Overrides = list[tuple[str, str]]  # dotted keys and values, as they are written
 
-def run(main: Callable[[ConfigDict | None], int], needs_config: bool = True) -> None:
-    """Parses `--config` and the flags that are defined, calls `main` with the config, and exits with what it returns.
 
-    Where the command does not need a config, `main` is called with None if there is none. A mistake of the user's (a
-    flag, a field, a `UserError`) ends with one line on stderr and exit code 2.
+def run(main: Callable, needs_config: bool = True, description: str = "") -> None:
+    """Loads `--config FILE[:PRESET]`, parses the flags, calls `main`, and exits with what it returns.
+
+    `main` gets a `config.file.ConfigFile`, or None where the command does not need one and there is none. A mistake of
+    the user's (a flag, a field, a `UserError`) ends with one line on stderr and exit code 2.
+
+    Args:
+      main: of the command.
+      needs_config: `--config` must be there.
+      description: the module's docstring, which `--help` prints.
     """
-    config_flag = config_flags.DEFINE_config_file("config", help_string="Config file, with :PRESET for a data set.")
-
-    def parse(argv: list[str]) -> list[str]:
-        try:
-            _check_config_path(argv, needs_config)
-            rest = flags.FLAGS(argv)
-            if len(rest) > 1:
-                raise UserError(f"unexpected argument {rest[1]!r}")
-            _ = config_flag.value  # loads the file
-            return rest
-        except Exception as error:
-            _leave(_explain(error, argv))
+    try:
+        argv, file = _parse(sys.argv, needs_config, description)
+        if file is not None and flags.FLAGS.print_config:
+            print(_fields_as_text(file))
+            sys.exit(0)
+    except UserError as error:
+        _leave(str(error))
 
     def call(_) -> int:
         logging.set_verbosity(logging.ERROR)
         try:
-            return main(config_flag.value)
+            return main(file)
         except UserError as error:
             _leave(str(error))
 
-    app.run(call, flags_parser=parse)
+    app.run(call, argv=argv, flags_parser=lambda rest: rest)
 
 
-def config_path() -> tuple[pathlib.Path, str]:
-    """The config file on the command line, and the preset behind the colon or ''."""
-    path, _, preset = flags.FLAGS["config"].config_filename.partition(":")
-    return pathlib.Path(path), preset
-
-
-def default_workdir() -> pathlib.Path:
+def default_workdir(file: "ConfigFile") -> pathlib.Path:
     """`runs/<config file's stem>`, with `-<preset>` where one was asked for."""
-    path, preset = config_path()
-    return pathlib.Path("runs") / "-".join(filter(None, (path.stem, preset)))
+    return pathlib.Path("runs") / "-".join(filter(None, (file.path.stem, file.preset)))
 
 
 def _leave(message: str) -> NoReturn:
@@ -61,34 +57,70 @@ def _leave(message: str) -> NoReturn:
     sys.exit(_BAD_USAGE)
 
 
-def _check_config_path(argv: list[str], needs_config: bool) -> None:
-    if any(re.fullmatch(r"--?help(short|full|xml)?|-\?", arg) for arg in argv):
-        return
-    for arg, following in zip(argv, [*argv[1:], ""], strict=True):
-        if match := re.fullmatch(r"--?config(?:=(.*))?", arg):
-            path = (match[1] if match[1] is not None else following).partition(":")[0]
-            if not pathlib.Path(path).is_file():
-                raise UserError(f"config file {path!r} does not exist")
-            return
-    if needs_config:
+def _parse(argv: Sequence[str], needs_config: bool, description: str) -> "tuple[list[str], ConfigFile | None]":
+    """The arguments without the config's, and the config file with its overrides."""
+    flags.DEFINE_bool("print_config", False, "Print every field of the config, its value and its origin.")
+    spec, overrides, rest = _config_arguments(argv)
+    if any(re.fullmatch(r"--?help(short|full)?|-\?|-h", argument) for argument in rest[1:]):
+        print(_help(description))
+        sys.exit(0)
+    if spec is None and (needs_config or overrides):
         raise UserError("--config FILE is missing, for example --config configs/width.py")
+    try:
+        unknown = flags.FLAGS(rest)[1:]
+    except flags.Error as error:
+        raise UserError(" ".join(str(error).split()).removeprefix("flag --")) from error
+    if unknown:
+        raise UserError(f"unexpected argument {unknown[0]!r}")
+    return rest[:1], None if spec is None else _load(spec, overrides)
 
 
-def _explain(error: Exception, argv: list[str]) -> str:
-    """One line for a mistake on the command line; the whole traceback where the config file itself is broken."""
-    text = str(error)
-    if isinstance(error, KeyError | AttributeError) and (unknown := re.search(r"\w+", text)):
-        for flag in (arg.partition("=")[0].lstrip("-") for arg in argv if arg.startswith("--config.")):
-            if unknown[0] in flag.split("."):
-                known = re.search(r'Did you mean "(\w+)"', text)
-                return f"unknown field {flag}" + (f": did you mean {known[1]}?" if known else "")
-    if isinstance(error, UserError):
-        return text
-    if isinstance(error, flags.Error):
-        if "Traceback" not in text:
-            return " ".join(text.split()).removeprefix("flag --")
-        return text.strip().splitlines()[-1].partition("UserError: ")[2] or text
-    return "".join(traceback.format_exception(error))
+def _config_arguments(argv: Sequence[str]) -> tuple[str | None, Overrides, list[str]]:
+    """What follows `--config`, the overrides `--config.key=value`, and the other arguments."""
+    spec, overrides, rest, left = None, [], [], list(argv)
+    while left:
+        argument = left.pop(0)
+        match = re.fullmatch(r"--?(no)?config(\.[^=]*)?(?:=(.*))?", argument, re.DOTALL)
+        if not match or not rest:
+            rest.append(argument)
+            continue
+        negated, key, value = match.groups()
+        if negated:
+            value = "False"
+        elif value is None and left and not left[0].startswith("--"):
+            value = left.pop(0)
+        if key is None:
+            spec = value or ""
+        else:
+            overrides.append((key[1:], "True" if value is None else value))
+    return spec, overrides, rest
+
+
+def _load(spec: str, overrides: Overrides) -> "ConfigFile":
+    from mnet_jax.config import file
+
+    path, _, preset = spec.partition(":")
+    return file.load(pathlib.Path(path), preset, overrides)
+
+
+def _help(description: str) -> str:
+    own = flags.FLAGS.flags_by_module_dict().get(sys.argv[0], [])
+    shared = [flags.FLAGS["print_config"]]
+    lines = [f"  --{flag.name}: {flag.help}" for flag in [*own, *shared]]
+    return "\n".join(
+        (
+            description.strip(),
+            "",
+            "  --config FILE[:PRESET]: config file, and the preset of a data set",
+            "  --config.FIELD=VALUE: any field (docs/fields.md); --print_config shows all of them",
+            *lines,
+        )
+    )
+
+
+def _fields_as_text(file: "ConfigFile") -> str:
+    rows = [(key, repr(value), origin) for key, value, origin in file.origins()]
+    return aligned(("field", "value", "origin"), rows, (False, False, False))
 
 
 def aligned(header: Sequence[str], rows: Sequence[Sequence[str]], numeric: Sequence[bool]) -> str:

@@ -20,20 +20,16 @@ from rich.progress import track
 
 from mnet_jax import cli
 from mnet_jax.cli import aligned
-from mnet_jax.config.dotted import from_json
-from mnet_jax.config.durations import in_steps
-from mnet_jax.config.resolve import resolve
 from mnet_jax.data import cache
-from mnet_jax.data.sources import split_fields
 from mnet_jax.data.stream import open_stream
 from mnet_jax.devices.mesh import make_mesh, replicated_on, sharded_on
 from mnet_jax.devices.process import configure
 from mnet_jax.errors import UserError
 from mnet_jax.models import registry
 from mnet_jax.pretrained import recipes
-from mnet_jax.train import optim, step
-from mnet_jax.train.checkpoint import Checkpoints
+from mnet_jax.train import inputs, step
 from mnet_jax.train.evaluation import Tally
+from mnet_jax.train.trained import load
 from mnet_jax.workdir.files import TrialFolder, Workdir
 
 
@@ -75,9 +71,8 @@ def of_weights(config, path: str) -> dict:
     overrides = {"train.init_from": path, "train.epochs": 0.0}
     if config.data.crop == "inception":
         overrides["data.image_size"] = config.input_size  # the host resizes once, with the filter of the source
-    config = resolve(config, overrides)
-    recipes.check(config)
-    cache.check(config.data, split_fields(config))
+    config = inputs.settle(config, overrides)
+    inputs.prepare(config)
     model = registry.build(config.model)
     shapes = recipes.abstract_variables(model, config.data.channels)
     return on_test_split(config, recipes.load(path, model, shapes))
@@ -89,18 +84,9 @@ def of_trial(folder: TrialFolder) -> dict:
     Raises:
       UserError: the trial has no checkpoint, it cannot be read, or the data are missing.
     """
-    config = from_json(folder.config_text())
-    cache.check(config.data, ("test_split",))
-    checkpoints = Checkpoints(folder.checkpoints_path)
-    if checkpoints.latest_step() is None:
-        raise UserError(f"trial {folder.name} has no checkpoint yet")
-    optimizer, _ = optim.build(config.optim, in_steps(config, 1))
-    abstract_state = jax.eval_shape(
-        lambda: step.create_state(registry.build(config.model), optimizer, config, config.seed)
-    )
-    state, _ = checkpoints.restore(abstract_state)
-    checkpoints.close()
-    return on_test_split(config, state.evaluated()) | {"step": int(state.step)}
+    network = load(folder)
+    cache.check(network.config.data, ("test_split",))
+    return on_test_split(network.config, network.variables) | {"step": network.step}
 
 
 def _of_workdir(workdir: Workdir) -> int:
@@ -124,17 +110,17 @@ def _cells(scores: dict) -> tuple[str, ...]:
     return (*(f"{scores[name]:.4f}" for name in ("top1", "top5", "loss")), f"{scores['count']:,}")
 
 
-def main(config) -> int:
+def main(file) -> int:
     workdir, weights = flags.FLAGS.workdir, flags.FLAGS.weights
     if (workdir is None) == (weights is None):
         raise UserError("give either --weights FILE and --config FILE, or --workdir DIR")
-    if weights and config is None:
+    if weights and file is None:
         raise UserError("--weights needs --config FILE, which says the network and the data")
     configure()
     logging.getLogger().setLevel(logging.WARNING)
     if workdir:
         return _of_workdir(Workdir(workdir))
-    scores = of_weights(config, weights)
+    scores = of_weights(file.config, weights)
     print(json.dumps({name: scores[name] for name in ("top1", "top5", "loss")} | {"images": scores["count"]}))
     return 0
 
@@ -142,4 +128,4 @@ def main(config) -> int:
 if __name__ == "__main__":
     flags.DEFINE_string("weights", None, "Weight file of Keras, torchvision or timm; see mnet_jax.pretrained.")
     flags.DEFINE_string("workdir", None, "Folder of a sweep.")
-    cli.run(main, needs_config=False)
+    cli.run(main, needs_config=False, description=__doc__)

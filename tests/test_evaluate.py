@@ -8,7 +8,6 @@ import pytest
 from flax import traverse_util
 
 from mnet_jax import evaluate
-from mnet_jax.config.resolve import resolve
 from mnet_jax.data import decode, sources
 from mnet_jax.data.sources import split_fields
 from mnet_jax.devices.signals import Interruption
@@ -16,6 +15,7 @@ from mnet_jax.errors import UserError
 from mnet_jax.pretrained import recipes
 from mnet_jax.sweep.grid import expand
 from mnet_jax.train import loop
+from mnet_jax.train.inputs import settle
 from mnet_jax.workdir.files import TrialFolder, Workdir
 from tests import foreign_weights
 from tests.conftest import REPOSITORY
@@ -38,7 +38,7 @@ def test_weights_are_evaluated_as_their_source_prepares_images(weights, tiny_ima
     tiny_imagenet.model.update(total_stride=32, dtype="float32")
     tiny_imagenet.input_size = 33
     scores = evaluate.of_weights(tiny_imagenet, path)
-    config = resolve(tiny_imagenet, {"train.init_from": path, "train.epochs": 0.0, "data.image_size": 33})
+    config = settle(tiny_imagenet, {"train.init_from": path, "train.epochs": 0.0, "data.image_size": 33})
     assert (config.data.eval_crop, config.data.eval_filter) == ("central", "tf_bilinear")
     source = sources.open_split(config.data, "validation")
     examples = source.__getitems__(range(len(source)))
@@ -62,7 +62,7 @@ def test_the_published_sweep_evaluates_each_file_at_its_own_size(tmp_path, tiny_
     config.model.num_classes = 3
     config.data.update(image_size=56, data_dir=str(tmp_path / "tfds"), source_dir=str(tmp_path / "raw"))
     config.train.batch_size = 16
-    config.launch.weights_dir = str(tmp_path)
+    config.options.weights_dir = str(tmp_path)
     with pytest.raises(UserError, match=r"lacks 16 of 16 files: mobilenet_1_0_56_tf\.h5, .*keras-applications"):
         expand(config, published["sweep"](config))
     names = published["ALPHA_IN_NAME"]
@@ -92,7 +92,7 @@ def test_a_workdir_without_a_sweep_is_an_error(tmp_path):
 
 def test_a_trial_without_a_checkpoint_is_an_error(tmp_path, tiny):
     folder = TrialFolder(tmp_path / "trial")
-    folder.create(resolve(tiny).to_dict())
+    folder.create(settle(tiny).to_dict())
     with pytest.raises(UserError, match="trial has no checkpoint yet"):
         evaluate.of_trial(folder)
 

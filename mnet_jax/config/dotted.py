@@ -6,6 +6,7 @@ from typing import Any
 
 from ml_collections import ConfigDict
 
+from mnet_jax.config.fields import FIELDS
 from mnet_jax.errors import UserError, nearest
 
 
@@ -41,11 +42,17 @@ def set_field(config: ConfigDict, key: str, value: Any) -> None:
 
 
 def from_json(text: str) -> ConfigDict:
-    """The resolved config that `config.json` holds."""
+    """The resolved config that `config.json` holds; fields that came later stand at their defaults."""
 
     def tuples(node):
         if isinstance(node, dict):
             return {key: tuples(value) for key, value in node.items()}
         return tuple(node) if isinstance(node, list) else node
 
-    return ConfigDict(tuples(json.loads(text))).lock()
+    config = ConfigDict(tuples(json.loads(text)))
+    for field in FIELDS:
+        group, _, leaf = field.key.rpartition(".")
+        node = config[group] if group else config
+        if leaf not in node:
+            node[leaf] = field.default
+    return config.lock()

@@ -45,7 +45,7 @@ def _always(_: Flat) -> bool:
     return True
 
 
-def _never(_: Flat) -> bool:
+def never(_: Flat) -> bool:
     return False
 
 
@@ -68,11 +68,12 @@ class Field:
     Attributes:
       key: dotted.
       kind: type of its values.
-      default: None where the field is unset, or follows the network, the data or the imported weights.
+      default: None where the field is unset, or follows the data.
       help: a line about it.
       rule: what its values may be.
       unit: of its values.
       has_effect: True where it can change the result of a resolved config with these values.
+      follows: unset until it is resolved, so that imported weights can decide; the default stands where none do.
       is_found: found in the data, the weights or the network when a sweep starts; nobody sets it.
     """
 
@@ -83,6 +84,7 @@ class Field:
     rule: Range | Choices | None = None
     unit: str = ""
     has_effect: Callable[[Flat], bool] = _always
+    follows: bool = False
     is_found: bool = False
 
     def complaint(self, value: Any) -> str | None:
@@ -91,28 +93,30 @@ class Field:
 
 
 POSITIVE = Range(lambda v: 0 < v < math.inf, "must be positive and finite")
-_NOT_NEGATIVE = Range(lambda v: 0 <= v < math.inf, "must be 0 or more")
-_FRACTION = Range(lambda v: 0 <= v < 1, "must be in [0, 1)")
+NOT_NEGATIVE = Range(lambda v: 0 <= v < math.inf, "must be 0 or more")
+FRACTION = Range(lambda v: 0 <= v < 1, "must be in [0, 1)")
 _SHARE = Range(lambda v: 0 < v <= 1, "must be in (0, 1]")
 _SEED = Range(lambda v: 0 <= v < 2**31, "must be in [0, 2**31)")
 _QUALITY = Range(lambda v: 1 <= v <= 100, "must be in [1, 100]")
 _COLORS = Range(lambda v: v in (1, 3), "must be 1 or 3")
-_STRIDE = Range(lambda v: v in (1, 2, 4, 8, 16, 32), "must be one of 1, 2, 4, 8, 16, 32")
+STRIDE = Range(lambda v: v in (1, 2, 4, 8, 16, 32), "must be one of 1, 2, 4, 8, 16, 32")
 
 _SGD_OR_RMSPROP = _with("optim.name", "sgd", "rmsprop")
 _RMSPROP = _with("optim.name", "rmsprop")
 _EXPONENTIAL = _with("optim.schedule", "exponential")
 
 FIELDS = (
-    Field("preset", str, None, "Preset of the data set that the config starts from.", has_effect=_never, is_found=True),
+    Field("preset", str, None, "Preset of the data set that the config starts from.", has_effect=never, is_found=True),
+    Field("folder", str, None, "Of the config file; relative paths start there.", has_effect=never, is_found=True),
     Field("seed", int, 0, "Of initialisation, augmentation on the device and dropout.", _SEED),
-    Field("input_size", int, None, "Side of the square image fed to the network.", POSITIVE, "pixels"),
+    Field(
+        "input_size", int, None, "Side of the square image fed to the network; follows the data.", POSITIVE, "pixels"
+    ),
     Field("model.name", str, "mobilenet_v1", "Network: a known name, package.module:Class or FILE.py:Class."),
     Field("model.num_classes", int, None, "Size of the output; follows the data.", POSITIVE),
-    Field(
-        "model.path", str, None, "Where the class of a network of one's own stood.", has_effect=_never, is_found=True
-    ),
-    Field("model.fingerprint", str, None, "Of the source of a network of one's own.", has_effect=_never, is_found=True),
+    Field("model.path", str, None, "File of a network of one's own.", has_effect=never, is_found=True),
+    Field("model.spec", str, None, "Its class, from the root of its imports.", has_effect=never, is_found=True),
+    Field("model.fingerprint", str, None, "Of what it is made of.", has_effect=never, is_found=True),
     Field("data.name", str, None, "Data set: a known name, package.module:Class or FILE.py:Class."),
     Field("data.seed", int, 0, "Of the order of the images and of the crops on the host.", _SEED, has_effect=_trains),
     Field("data.image_size", int, None, "Side of the images of the stream; follows the data.", POSITIVE, "pixels"),
@@ -124,33 +128,36 @@ FIELDS = (
         "Of training images: none, a shift, or an Inception crop on the host.",
         Choices(("none", "shift", "inception")),
     ),
-    Field("data.crop_padding", int, 2, "Largest shift.", _NOT_NEGATIVE, "pixels", _with("data.crop", "shift")),
+    Field("data.crop_padding", int, 2, "Largest shift.", NOT_NEGATIVE, "pixels", _with("data.crop", "shift")),
     Field("data.flip", bool, False, "Flip training images at random, left to right.", has_effect=_trains),
-    Field("data.mean", tuple, None, "Subtracted from pixels in [0, 1]; one value, or one per channel."),
-    Field("data.std", tuple, None, "Divides them after that; one value, or one per channel."),
+    Field("data.mean", tuple, (0.5,), "Subtracted from pixels in [0, 1]; one, or one per channel.", follows=True),
+    Field("data.std", tuple, (0.5,), "Divides them after that; one, or one per channel.", follows=True),
     Field(
         "data.eval_crop",
         str,
-        None,
+        "central",
         "Of test images that are large.",
         Choices(("central", "shorter_side")),
         has_effect=_cuts_large_images,
+        follows=True,
     ),
     Field(
         "data.eval_crop_fraction",
         float,
-        None,
+        0.875,
         "Share of the side that this crop keeps.",
         _SHARE,
         has_effect=_cuts_large_images,
+        follows=True,
     ),
     Field(
         "data.eval_filter",
         str,
-        None,
+        "bilinear",
         "Filter that resizes this crop.",
         Choices(("bilinear", "bicubic", "tf_bilinear")),
         has_effect=_cuts_large_images,
+        follows=True,
     ),
     Field("data.train_split", str, "train", "Images trained on, in TFDS's notation.", has_effect=_trains),
     Field(
@@ -166,7 +173,7 @@ FIELDS = (
         float,
         0.1,
         "Share of an image_folder's training images, where it has no val/.",
-        _FRACTION,
+        FRACTION,
         has_effect=_with("data.name", "image_folder"),
     ),
     Field(
@@ -174,7 +181,7 @@ FIELDS = (
         float,
         0.1,
         "Share of an image_folder's training images, where it has no test/.",
-        _FRACTION,
+        FRACTION,
         has_effect=lambda flat: flat["data.name"] == "image_folder",
     ),
     Field(
@@ -185,8 +192,8 @@ FIELDS = (
         _SEED,
         has_effect=lambda flat: flat["data.name"] == "image_folder",
     ),
-    Field("data.data_dir", str, None, "Folder of prepared data sets; by default TFDS's.", has_effect=_never),
-    Field("data.source_dir", str, None, "Folder of the raw files.", has_effect=_never),
+    Field("data.data_dir", str, None, "Folder of prepared data sets; by default TFDS's.", has_effect=never),
+    Field("data.source_dir", str, None, "Folder of the raw files.", has_effect=never),
     Field("data.tfds_name", str, None, "A data set that TFDS prepares itself."),
     Field("data.cache_side", int, None, "Shrink large images once, to this shorter side.", POSITIVE, "pixels"),
     Field(
@@ -202,12 +209,12 @@ FIELDS = (
         int,
         10,
         "Damaged images that are left out before it is an error.",
-        _NOT_NEGATIVE,
-        has_effect=_never,
+        NOT_NEGATIVE,
+        has_effect=never,
     ),
-    Field("data.read_threads", int, 16, "Most threads that read and decode.", POSITIVE, has_effect=_never),
+    Field("data.read_threads", int, 16, "Most threads that read and decode.", POSITIVE, has_effect=never),
     Field("data.fingerprint", str, None, "Of the content of data of one's own.", is_found=True),
-    Field("data.class_names", tuple, None, "Names of the classes, by label.", has_effect=_never, is_found=True),
+    Field("data.class_names", tuple, None, "Names of the classes, by label.", has_effect=never, is_found=True),
     Field("optim.name", str, "sgd", "Optimizer.", Choices(("sgd", "rmsprop", "adamw")), has_effect=_trains),
     Field("optim.learning_rate", float, 0.1, "Highest learning rate.", POSITIVE, has_effect=_trains),
     Field(
@@ -218,31 +225,31 @@ FIELDS = (
         Choices(("cosine", "exponential", "constant")),
         has_effect=_trains,
     ),
-    Field("optim.warmup_epochs", float, 1.0, "Linear rise from 0.", _NOT_NEGATIVE, "epochs", _trains),
+    Field("optim.warmup_epochs", float, 1.0, "Linear rise from 0.", NOT_NEGATIVE, "epochs", _trains),
     Field("optim.decay_rate", float, 0.98, "Factor of the exponential schedule.", POSITIVE, has_effect=_EXPONENTIAL),
     Field("optim.decay_every_epochs", float, 1.0, "Interval of that factor.", POSITIVE, "epochs", _EXPONENTIAL),
-    Field("optim.momentum", float, 0.9, "Of SGD and RMSProp.", _FRACTION, has_effect=_SGD_OR_RMSPROP),
-    Field("optim.rmsprop_decay", float, 0.9, "Of RMSProp's mean square.", _FRACTION, has_effect=_RMSPROP),
+    Field("optim.momentum", float, 0.9, "Of SGD and RMSProp.", FRACTION, has_effect=_SGD_OR_RMSPROP),
+    Field("optim.rmsprop_decay", float, 0.9, "Of RMSProp's mean square.", FRACTION, has_effect=_RMSPROP),
     Field("optim.rmsprop_epsilon", float, 1.0, "Inside RMSProp's root.", POSITIVE, has_effect=_RMSPROP),
-    Field("optim.weight_decay", float, 1e-4, "Of kernels that are not depthwise.", _NOT_NEGATIVE, has_effect=_trains),
+    Field("optim.weight_decay", float, 1e-4, "Of kernels that are not depthwise.", NOT_NEGATIVE, has_effect=_trains),
     Field(
         "optim.grad_clip_norm",
         float,
         0.0,
         "Largest norm of the gradient; 0 for any.",
-        _NOT_NEGATIVE,
+        NOT_NEGATIVE,
         has_effect=_trains,
     ),
     Field("train.batch_size", int, 64, "Images per step, on all devices together.", POSITIVE, "images"),
-    Field("train.epochs", float, 8.0, "Length of the training; 0 evaluates imported weights.", _NOT_NEGATIVE, "epochs"),
-    Field("train.init_from", str, None, "Weight file of Keras, torchvision or timm to start from.", has_effect=_never),
+    Field("train.epochs", float, 8.0, "Length of the training; 0 evaluates imported weights.", NOT_NEGATIVE, "epochs"),
+    Field("train.init_from", str, None, "Weight file of Keras, torchvision or timm to start from.", has_effect=never),
     Field("train.init_fingerprint", str, None, "Of the content of that file.", is_found=True),
     Field(
         "train.label_smoothing",
         float,
         0.0,
         "Share of each label that is spread over all classes.",
-        _FRACTION,
+        FRACTION,
         has_effect=_trains,
     ),
     Field(
@@ -250,7 +257,7 @@ FIELDS = (
         float,
         0.0,
         "Of moving averages of the weights, which are then evaluated; 0 for none.",
-        _FRACTION,
+        FRACTION,
         has_effect=_trains,
     ),
     Field(
@@ -260,7 +267,7 @@ FIELDS = (
         "Train trials that differ in seed, rate, decay or smoothing as one step.",
         has_effect=_trains,
     ),
-    Field("train.log_every_steps", int, 10, "Between rows of metrics.jsonl.", POSITIVE, "steps", _never),
+    Field("train.log_every_steps", int, 10, "Between rows of metrics.jsonl.", POSITIVE, "steps", never),
     Field(
         "train.eval_every_epochs",
         float,
@@ -268,28 +275,28 @@ FIELDS = (
         "Between evaluations of the validation split.",
         POSITIVE,
         "epochs",
-        _never,
+        never,
     ),
-    Field("train.checkpoint_every_epochs", float, 1.0, "Between checkpoints.", POSITIVE, "epochs", _never),
-    Field("launch.launcher", str, "local", "How groups of trials are run.", Choices(("local",)), has_effect=_never),
-    Field("launch.trials_per_stream", int, 16, "Most trials that train in one process.", POSITIVE, has_effect=_never),
+    Field("train.checkpoint_every_epochs", float, 1.0, "Between checkpoints.", POSITIVE, "epochs", never),
+    Field("launch.launcher", str, "local", "How groups of trials are run.", Choices(("local",)), has_effect=never),
+    Field("launch.trials_per_stream", int, 16, "Most trials that train in one process.", POSITIVE, has_effect=never),
     Field(
         "launch.devices_per_group",
         int,
         None,
         "Devices of a process; by default one GPU, or all of another kind.",
         POSITIVE,
-        has_effect=_never,
+        has_effect=never,
     ),
     Field(
         "launch.coordinator",
         str,
         None,
         "HOST:PORT of process 0, or auto, to train one trial on several hosts.",
-        has_effect=_never,
+        has_effect=never,
     ),
-    Field("launch.num_processes", int, None, "Of that trial.", POSITIVE, has_effect=_never),
-    Field("launch.process_id", int, None, "Of this process.", _NOT_NEGATIVE, has_effect=_never),
+    Field("launch.num_processes", int, None, "Of that trial.", POSITIVE, has_effect=never),
+    Field("launch.process_id", int, None, "Of this process.", NOT_NEGATIVE, has_effect=never),
 )
 
 BY_KEY = {field.key: field for field in FIELDS}

@@ -7,37 +7,36 @@ from typing import Any
 from ml_collections import ConfigDict
 
 from mnet_jax.config.dotted import flatten
+from mnet_jax.config.fields import BY_KEY, effective
+from mnet_jax.models import registry
 
 HYPERPARAMETERS = ("optim.learning_rate", "optim.weight_decay", "train.label_smoothing")  # in which replicates differ
 
-_IN_THE_STEP = ("mean", "std", "flip", "crop_padding")  # fields of `config.data` that a trial's own step reads
+ORDER = 2  # version of the order of the examples; 1 was NumPy's permutation
 
-# What cannot change a trial's result, and so is no part of its identity.
-_NEUTRAL = (
-    "launch",
-    "sweep",
-    "data.data_dir",
-    "data.source_dir",
-    "data.read_threads",
-    "data.max_bad_images",
-    "train.log_every_steps",
-    "train.eval_every_epochs",
-    "train.checkpoint_every_epochs",
-)
+_IN_THE_STEP = ("mean", "std", "flip", "crop_padding")  # fields of `config.data` that a trial's own step reads
 
 
 def identity(config: ConfigDict) -> dict[str, Any]:
-    """The fields of a resolved config that a result depends on, by dotted key."""
-    return {
-        key: value
-        for key, value in flatten(config).items()
-        if not any(key == neutral or key.startswith(f"{neutral}.") for neutral in _NEUTRAL)
-    }
+    """What the result of a resolved config depends on: the fields with an effect that are not at their default.
+
+    So a field that a later version adds leaves the trials alone that do not use it. Data and weights of one's own stand
+    for their content, not for their path; a network of one's own for its name, so that a change of its source is seen
+    as one.
+    """
+    known = registry.options(registry.find(config.model.name))
+    defaults = {f"model.{name}": option.default for name, option in known.items()}
+    defaults |= {key: field.default for key, field in BY_KEY.items()}
+    own = {key: value for key, value in effective(flatten(config)).items() if value != defaults.get(key)}
+    for key in ("model.name", "data.name"):
+        if key in own:
+            own[key] = own[key].rpartition("/")[2]
+    return own | ({"order": ORDER} if config.train.epochs else {})
 
 
 def trial_hash(config: ConfigDict) -> str:
     """Eight hex digits of a resolved config; equal exactly when the results are."""
-    return hashlib.sha256(json.dumps(identity(config), sort_keys=True).encode()).hexdigest()[:8]
+    return _digest(identity(config))
 
 
 def stream_key(config: ConfigDict) -> str:
@@ -55,3 +54,7 @@ def replicate_key(config: ConfigDict) -> str:
     """Equal for trials that differ only in their seed or in `HYPERPARAMETERS`; of a resolved config."""
     own = identity(config)
     return json.dumps({name: value for name, value in own.items() if name not in ("seed", *HYPERPARAMETERS)})
+
+
+def _digest(value: Any) -> str:
+    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()[:8]

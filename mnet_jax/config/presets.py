@@ -1,27 +1,19 @@
 """The base config of every data set: what `--config FILE:NAME` starts from.
 
-Every field that a config file or a command line may set is here. Fields left at None take the default of the model, or
-of the imported weights where `config.train.init_from` names some.
+Every field of `fields.FIELDS` is here. Those left at None take what the data, the imported weights in
+`config.train.init_from` or else the network's class say.
 """
 
-import difflib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 from ml_collections import ConfigDict, config_dict
 
-from mnet_jax.errors import UserError
+from mnet_jax.config import options
+from mnet_jax.config.fields import FIELDS
+from mnet_jax.errors import UserError, nearest
 
 _PAPER_INPUT_SIZES = (224, 192, 160, 128)
 ALPHAS = (1.0, 0.75, 0.5, 0.25)
-
-_NO_AXES = {  # the fields that the command line can make an axis of
-    "seed": (),
-    "input_size": (),
-    "model": {"name": (), "alpha": ()},
-    "data": {"seed": ()},
-    "optim": {"learning_rate": (), "weight_decay": ()},
-    "train": {"label_smoothing": ()},
-}
 
 
 def get(dataset: str) -> ConfigDict:
@@ -31,10 +23,10 @@ def get(dataset: str) -> ConfigDict:
       UserError: there is no preset of that name.
     """
     if dataset not in PRESETS:
-        nearest = difflib.get_close_matches(dataset, PRESETS, 1)
-        hint = f"did you mean {nearest[0]!r}? " if nearest else ""
-        raise UserError(f"unknown data set preset {dataset!r}: {hint}(known: {', '.join(PRESETS)})")
-    return PRESETS[dataset]()
+        raise UserError(f"unknown data set preset {dataset!r}{nearest(dataset, PRESETS)} (known: {', '.join(PRESETS)})")
+    config = PRESETS[dataset]()
+    config.preset = dataset
+    return config
 
 
 def input_sizes(config: ConfigDict) -> tuple[int, ...]:
@@ -47,101 +39,36 @@ def full_stride(config: ConfigDict) -> int:
     return config.data.image_size // 7
 
 
-def _model() -> dict:
-    return {
-        "name": "mobilenet_v1",
-        "alpha": 1.0,
-        "num_classes": 10,
-        "total_stride": 8,
-        "padding": config_dict.placeholder(str),
-        "dropout": config_dict.placeholder(float),
-        "bn_momentum": config_dict.placeholder(float),
-        "bn_epsilon": config_dict.placeholder(float),
-        "layers": "fast",
-        "dtype": "float32",
-        # what only some models have
-        "activation": config_dict.placeholder(str),
-        "separable": config_dict.placeholder(bool),
-        "shallow": config_dict.placeholder(bool),
-        "last_features": config_dict.placeholder(int),
-        "residual": config_dict.placeholder(bool),
-        "linear_bottleneck": config_dict.placeholder(bool),
-        "expansion": config_dict.placeholder(int),
-        "depth_multiplier": config_dict.placeholder(float),
-        "scale_ends": config_dict.placeholder(bool),
-    }
-
-
-def _data() -> dict:
-    return {
-        "seed": 0,
-        "crop": "shift",
-        "crop_padding": 2,
-        "flip": False,
-        "mean": config_dict.placeholder(tuple),
-        "std": config_dict.placeholder(tuple),
-        "eval_crop": config_dict.placeholder(str),
-        "eval_crop_fraction": config_dict.placeholder(float),
-        "eval_filter": config_dict.placeholder(str),
-        "train_split": "train",
-        "validation_split": "validation",
-        "test_split": "test",
-        "data_dir": config_dict.placeholder(str),
-        "source_dir": config_dict.placeholder(str),
-        "tfds_name": config_dict.placeholder(str),
-        "cache_side": config_dict.placeholder(int),
-        "cache_quality": 90,
-        "max_bad_images": 10,
-        "read_threads": 16,
-    }
-
-
-def _launch() -> dict:
-    return {
-        "launcher": "local",
-        "trials_per_stream": 16,
-        "devices_per_group": config_dict.placeholder(int),
-        "coordinator": config_dict.placeholder(str),
-        "num_processes": config_dict.placeholder(int),
-        "process_id": config_dict.placeholder(int),
-    }
+def add_options(config: ConfigDict, kinds: Mapping[str, type]) -> None:
+    """Makes the options of a network fields of `config.model`, unset, and axes that the command line can set."""
+    for option, kind in kinds.items():
+        if option not in config.model:
+            config.model[option] = config_dict.placeholder(kind)
+        if "sweep" in config and option not in config.sweep.model:
+            config.sweep.model[option] = ()
 
 
 def _base(**data) -> ConfigDict:
-    return ConfigDict(
-        {
-            "seed": 0,
-            "input_size": data["image_size"],
-            "model": _model(),
-            "data": _data() | data,
-            "optim": {
-                "name": "sgd",
-                "learning_rate": 0.1,
-                "schedule": "cosine",
-                "warmup_epochs": 1.0,
-                "decay_rate": 0.98,
-                "decay_every_epochs": 1.0,
-                "momentum": 0.9,
-                "rmsprop_decay": 0.9,
-                "rmsprop_epsilon": 1.0,
-                "weight_decay": 1e-4,
-                "grad_clip_norm": 0.0,
-            },
-            "train": {
-                "batch_size": 64,
-                "epochs": 8.0,
-                "init_from": config_dict.placeholder(str),
-                "label_smoothing": 0.0,
-                "ema_decay": 0.0,
-                "vmap_replicates": False,
-                "log_every_steps": 10,
-                "eval_every_epochs": 1.0,
-                "checkpoint_every_epochs": 1.0,
-            },
-            "launch": _launch(),
-            "sweep": _NO_AXES,
-        }
-    )
+    config = ConfigDict({"sweep": {}})
+    for field in FIELDS:
+        value = (
+            field.default if field.default is not None and not field.follows else config_dict.placeholder(field.kind)
+        )
+        _put(config, field.key, value)
+        if not field.is_found and not field.key.startswith("launch."):
+            _put(config.sweep, field.key, ())
+    add_options(config, options.built_in())
+    config.data.update(data)
+    config.input_size = data["image_size"]
+    config.model.update(num_classes=10, alpha=1.0, total_stride=8, layers="fast", dtype="float32")
+    return config
+
+
+def _put(config: ConfigDict, key: str, value) -> None:
+    node, _, leaf = key.rpartition(".")
+    if node and node not in config:
+        config[node] = ConfigDict()
+    (config[node] if node else config)[leaf] = value
 
 
 def _mnist5k() -> ConfigDict:
@@ -193,9 +120,23 @@ def _imagenet() -> ConfigDict:
     return config
 
 
+def _image_folder() -> ConfigDict:
+    """A folder of one's own pictures, a folder per class, at 224 pixels unless all are squares of another side.
+
+    The recipe is that of a short training on a small set; for fine-tuning see configs/transfer.py.
+    """
+    config = _base(name="image_folder", image_size=224, channels=3)
+    config.data.update(crop="inception", flip=True)
+    config.model.update(num_classes=None, total_stride=32, bn_momentum=0.9)
+    config.train.update(batch_size=32, epochs=30.0)
+    config.optim.update(learning_rate=0.05)
+    return config
+
+
 PRESETS: dict[str, Callable[[], ConfigDict]] = {
     "mnist5k": _mnist5k,
     "fashion_mnist": _fashion_mnist,
     "cifar10": _cifar10,
     "imagenet": _imagenet,
+    "image_folder": _image_folder,
 }

@@ -1,151 +1,199 @@
-"""Checks and resolves a config, turns its durations into steps, and names the trial that it describes."""
+"""A config to the resolved config of one trial: every field has its value, and every value is checked."""
 
 import copy
+import functools
 import math
+import pathlib
 from collections.abc import Callable, Mapping
 from typing import Any
 
 from ml_collections import ConfigDict
 
+from mnet_jax.config import options, own, presets
 from mnet_jax.config.dotted import flatten, set_field
-from mnet_jax.data import decode, sources
+from mnet_jax.config.fields import BY_KEY, FIELDS
 from mnet_jax.errors import UserError, nearest
 from mnet_jax.models import registry
-from mnet_jax.models.layers import ACTIVATIONS, LAYERS, PADDINGS
-from mnet_jax.pretrained import recipes
-from mnet_jax.train.optim import OPTIMIZERS, SCHEDULES
 
-_IMAGES = {  # how images are prepared where no imported weights ask for something else
-    "data.mean": (0.5,),
-    "data.std": (0.5,),
-    "data.eval_crop": "central",
-    "data.eval_crop_fraction": 0.875,
-    "data.eval_filter": "bilinear",
-}
+Found = Callable[[ConfigDict], Mapping[str, Any]]
 
-_Rule = tuple[Callable[[Any], bool], str]
+_OF_THE_FILE = ("sweep", "options")  # groups that belong to the config file, not to a trial
 
-_POSITIVE: _Rule = (lambda v: 0 < v < math.inf, "must be positive and finite")
-_NOT_NEGATIVE: _Rule = (lambda v: 0 <= v < math.inf, "must be 0 or more")
-_FRACTION: _Rule = (lambda v: 0 <= v < 1, "must be in [0, 1)")
-_SHARE: _Rule = (lambda v: 0 < v <= 1, "must be in (0, 1]")
-_SEED: _Rule = (lambda v: 0 <= v < 2**31, "must be in [0, 2**31)")
-_POWER_OF_2: _Rule = (lambda v: v in (1, 2, 4, 8, 16, 32), "must be one of 1, 2, 4, 8, 16, 32")
-
-_RULES: dict[str, _Rule] = {
-    "seed": _SEED,
-    "data.seed": _SEED,
-    "input_size": _POSITIVE,
-    "model.alpha": _POSITIVE,
-    "model.num_classes": _POSITIVE,
-    "model.total_stride": _POWER_OF_2,
-    "model.last_features": _NOT_NEGATIVE,
-    "model.expansion": _POSITIVE,
-    "model.depth_multiplier": _POSITIVE,
-    "model.dropout": _FRACTION,
-    "model.bn_momentum": _FRACTION,
-    "model.bn_epsilon": _POSITIVE,
-    "data.channels": (lambda v: v in (1, 3), "must be 1 or 3"),
-    "data.crop_padding": _NOT_NEGATIVE,
-    "data.eval_crop_fraction": _SHARE,
-    "data.read_threads": _POSITIVE,
-    "data.max_bad_images": _NOT_NEGATIVE,
-    "data.cache_side": _POSITIVE,
-    "data.cache_quality": (lambda v: 1 <= v <= 100, "must be in [1, 100]"),
-    "optim.learning_rate": _POSITIVE,
-    "optim.warmup_epochs": _NOT_NEGATIVE,
-    "optim.decay_rate": _POSITIVE,
-    "optim.decay_every_epochs": _POSITIVE,
-    "optim.momentum": _FRACTION,
-    "optim.rmsprop_decay": _FRACTION,
-    "optim.rmsprop_epsilon": _POSITIVE,
-    "optim.weight_decay": _NOT_NEGATIVE,
-    "optim.grad_clip_norm": _NOT_NEGATIVE,
-    "train.batch_size": _POSITIVE,
-    "train.epochs": _NOT_NEGATIVE,
-    "train.label_smoothing": _FRACTION,
-    "train.ema_decay": _FRACTION,
-    "train.log_every_steps": _POSITIVE,
-    "train.eval_every_epochs": _POSITIVE,
-    "train.checkpoint_every_epochs": _POSITIVE,
-    "launch.trials_per_stream": _POSITIVE,
-    "launch.devices_per_group": _POSITIVE,
-    "launch.num_processes": _POSITIVE,
-    "launch.process_id": _NOT_NEGATIVE,
-}
-
-_CHOICES: dict[str, tuple[str, ...]] = {
-    "model.name": tuple(registry.MODELS),
-    "model.padding": PADDINGS,
-    "model.activation": tuple(ACTIVATIONS),
-    "model.layers": LAYERS,
-    "model.dtype": ("float32", "bfloat16"),
-    "data.name": tuple(sources.SOURCES),
-    "data.crop": ("none", "shift", "inception"),
-    "data.eval_crop": tuple(decode.EVAL_CROPS),
-    "data.eval_filter": tuple(decode.FILTERS),
-    "optim.name": tuple(OPTIMIZERS),
-    "optim.schedule": tuple(SCHEDULES),
-    "launch.launcher": ("local",),
-}
+_DECIDED_BY_THE_DATA = ("model.num_classes", "data.image_size")
 
 
-def resolve(config: ConfigDict, overrides: Mapping[str, Any] | None = None) -> ConfigDict:
-    """A locked copy with the overrides (dotted keys) applied, fields at None filled in, every value checked.
+def resolve(config: ConfigDict, overrides: Mapping[str, Any] | None = None, found: Found = lambda _: {}) -> ConfigDict:
+    """A locked config with the overrides (dotted keys) applied, fields at None filled in, every value checked.
 
-    What is None takes what the weights in `config.train.init_from` need, else the default of the model.
+    Args:
+      config: as a preset or a config file gives it.
+      overrides: values by dotted key.
+      found: what data and weights say of a config, by dotted key. It fills fields at None, takes the place of what the
+        preset only suggests, and must not contradict what else is set.
 
     Raises:
-      UserError: an override names no field or has the wrong type, a value is out of its range, the model does not have
-        an option, or the weights cannot be read.
+      UserError: a field is not known, has the wrong type or a value out of its range; the network does not have an
+        option; the data or the weights contradict the config.
     """
     config = copy.deepcopy(config).unlock()
-    for key, value in (overrides or {}).items():
+    overrides = dict(overrides or {})
+    if "model.name" in overrides:
+        set_field(config, "model.name", overrides.pop("model.name"))
+    cls = find_network(config)
+    known = registry.options(cls)
+    presets.add_options(config, {name: option.kind for name, option in known.items()})
+    for key, value in overrides.items():
         set_field(config, key, value)
     config = config.copy_and_resolve_references()
-    _check_choices(config)
-    _fill_in(config)
-    _check_choices(config)
-    _check_ranges(config)
+    _drop_what_is_the_files(config)
+    _check_known(config)
+    _keep_own_options(config, known)
+    _check_values(config)
+    _take(config, found(config))
+    _fill_in(config, cls, known)
+    _check_values(config)
+    _check_together(config)
     return config.lock()
 
 
-def _fill_in(config: ConfigDict) -> None:
-    """Gives the fields at None their values.
+def check(config: ConfigDict) -> None:
+    """Looks at what a config sets by itself, also where every trial of its sweep sets something else.
 
     Raises:
-      UserError: a field is set that the model does not have, or the weights cannot be read.
+      UserError: a field is not known, has the wrong type or a value out of its range.
     """
-    name, path = config.model.name, config.train.init_from
-    own = registry.defaults(name)
-    for field, value in config.model.items():
-        if value is not None and field not in (*own, "name", "num_classes"):
-            raise UserError(f"config.model.{field}={value!r}: {name} has no such option (it has {', '.join(own)})")
-    values = _IMAGES | {f"model.{field}": value for field, value in own.items()}
-    if path is not None:
-        values |= recipes.recipe(path, name)
-    for key, value in values.items():
-        node, field = key.split(".")
-        if config[node][field] is None and value is not None:
-            config[node][field] = value
+    find_network(config)
+    config = config.copy_and_resolve_references().unlock()
+    _drop_what_is_the_files(config)
+    _check_known(config)
+    _check_values(config)
 
 
-def _check_choices(config: ConfigDict) -> None:
-    flat = flatten(config)
-    for key, known in _CHOICES.items():
-        if flat[key] is not None and flat[key] not in known:
-            raise UserError(f"config.{key}={flat[key]!r}{nearest(flat[key], known)} (known: {', '.join(known)})")
+def is_suggested(config: ConfigDict, key: str) -> bool:
+    """True where a field has the value that the preset gave it, so that the user need not have chosen it."""
+    suggested = of_preset(config.preset)
+    return key in suggested and flatten(config)[key] == suggested[key]
 
 
-def _check_ranges(config: ConfigDict) -> None:
-    flat = flatten(config)
-    for key, (is_valid, text) in _RULES.items():
-        if flat[key] is not None and not is_valid(flat[key]):
-            raise UserError(f"config.{key}={flat[key]!r}: {text}")
-    channels = flat["data.channels"]
-    for key in ("data.mean", "data.std"):
-        if len(flat[key]) not in (1, channels):
+@functools.cache
+def of_preset(name: str | None) -> dict[str, Any]:
+    """What a preset gives each field, by dotted key; nothing for None."""
+    return flatten(presets.get(name)) if name in presets.PRESETS else {}
+
+
+def find_network(config: ConfigDict, name: str | None = None) -> type:
+    """The class of a network, loaded and made known by its name where that says where it stands.
+
+    Args:
+      config: its `folder` is where relative paths start; the working directory where that is None.
+      name: of the network; by default `config.model.name`.
+
+    Raises:
+      UserError: there is no such network, or it is none.
+    """
+    name = config.model.name if name is None else name
+    if name not in registry.MODELS and isinstance(name, str) and ":" in name:
+        registry.register(name, own.load_object(name, pathlib.Path(config.folder or ".")))
+    return registry.find(name)
+
+
+def _drop_what_is_the_files(config: ConfigDict) -> None:
+    for group in _OF_THE_FILE:
+        if group in config:
+            del config[group]
+
+
+def _check_known(config: ConfigDict) -> None:
+    """Every field is declared, but for the options of networks."""
+    known = set(BY_KEY)
+    for key in flatten(config):
+        if key not in known and not key.startswith("model."):
+            hint = nearest(key, known) or nearest(key.rpartition(".")[2], {k.rpartition(".")[2] for k in known})
+            raise UserError(f"unknown field config.{key}{hint} (fields of your own: config.options.*)")
+    if missing := sorted(known - set(flatten(config))):
+        raise UserError(f"the config lacks config.{missing[0]}: start from presets.get(...), which has every field")
+
+
+def _keep_own_options(config: ConfigDict, known: Mapping[str, registry.Option]) -> None:
+    """Drops what the network does not have, if only the preset suggested it."""
+    name = config.model.name
+    for option, value in list(config.model.items()):
+        if f"model.{option}" in BY_KEY or option in known:
+            continue
+        if value is not None and not is_suggested(config, f"model.{option}"):
+            raise UserError(
+                f"config.model.{option}={value!r}: {name} has no such option{nearest(option, known)} (it has "
+                f"{', '.join(known) or 'none'})"
+            )
+        del config.model[option]
+
+
+def _check_values(config: ConfigDict) -> None:
+    """Types, ranges and choices of what is set."""
+    kinds = {
+        f"model.{name}": option.kind for name, option in registry.options(registry.find(config.model.name)).items()
+    }
+    for key, value in flatten(config).items():
+        if value is None or not (key in kinds or key in BY_KEY):
+            continue
+        kind = kinds.get(key) or BY_KEY[key].kind
+        if not isinstance(value, kind) or (kind is int and isinstance(value, bool)):
+            raise UserError(f"config.{key}={value!r}: must be of type {kind.__name__}")
+        rule = BY_KEY[key].rule if key in BY_KEY else options.rule(config.model.name, key.partition(".")[2])
+        if rule and (complaint := rule.complaint(value)):
+            raise UserError(f"config.{key}={value!r}{complaint}")
+
+
+def _take(config: ConfigDict, found: Mapping[str, Any]) -> None:
+    """Fills in what data and weights say."""
+    for key, value in found.items():
+        group, leaf = key.split(".") if "." in key else (None, key)
+        node = config[group] if group else config
+        if value is None or node[leaf] == value:
+            continue
+        if node[leaf] is None or (BY_KEY.get(key) is not None and BY_KEY[key].is_found) or is_suggested(config, key):
+            if key == "data.image_size" and is_suggested(config, "input_size") and config.input_size == node[leaf]:
+                config.input_size = value
+            node[leaf] = value
+        elif key in _DECIDED_BY_THE_DATA:
+            raise UserError(f"config.{key}={node[leaf]!r}: in data set {config.data.name} it is {value}")
+
+
+def _fill_in(config: ConfigDict, cls: type, known: Mapping[str, registry.Option]) -> None:
+    """Gives the fields at None what the network's class, or the declaration, says."""
+    for name, option in known.items():
+        if config.model.get(name) is None:
+            if option.is_required:
+                raise UserError(f"config.model.{name} is not set: {cls.__name__} has no default for it")
+            config.model[name] = option.default
+    for field in FIELDS:
+        if field.follows:
+            group, leaf = field.key.split(".")
+            config[group][leaf] = field.default if config[group][leaf] is None else config[group][leaf]
+    if config.input_size is None:
+        config.input_size = config.data.image_size
+    for key in ("data.image_size", "data.channels", "model.num_classes", "data.name"):
+        group, leaf = key.split(".")
+        if config[group][leaf] is None:
+            raise UserError(f"config.{key} is not set, and the data set {config.data.name!r} does not say it")
+    if config.model.name not in registry.BUILT_IN:
+        source = own.source_of(cls)
+        config.model.update(path=str(source.path), spec=source.spec, fingerprint=source.fingerprint)
+
+
+def _check_together(config: ConfigDict) -> None:
+    """What no field shows alone."""
+    channels = config.data.channels
+    for key in ("mean", "std"):
+        values = config.data[key]
+        if len(values) not in (1, channels):
             hint = "; --config.data.channels=3 reads gray images as RGB" if channels == 1 else ""
-            raise UserError(f"config.{key}={flat[key]!r}: must have 1 or config.data.channels={channels} values{hint}")
+            raise UserError(
+                f"config.data.{key}={values!r}: must have 1 or config.data.channels={channels} values{hint}"
+            )
+        if not all(isinstance(value, float | int) and math.isfinite(value) for value in values):
+            raise UserError(f"config.data.{key}={values!r}: must be numbers")
+    if 0 in config.data.std:
+        raise UserError(f"config.data.std={config.data.std!r}: must not be 0")
     if config.train.epochs == 0 and config.train.init_from is None:
         raise UserError("config.train.epochs=0.0: must be positive where config.train.init_from names no weights")

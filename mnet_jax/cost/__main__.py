@@ -9,8 +9,8 @@ from absl import flags
 
 from mnet_jax import cli
 from mnet_jax.cli import aligned
-from mnet_jax.config.resolve import resolve
-from mnet_jax.cost.layers import Cost, count_network
+from mnet_jax.cost.layers import Cost, as_dict, count_network
+from mnet_jax.train.inputs import settle
 
 
 def as_table(cost: Cost) -> str:
@@ -42,34 +42,16 @@ def as_table(cost: Cost) -> str:
     return "\n\n".join((layers, kinds, activations))
 
 
-def as_json(cost: Cost) -> str:
-    """The totals, the subtotals by kind, and the layers."""
-    columns = ("name", "kind", "input_shape", "output_shape", "mult_adds", "params")
-    return json.dumps(
-        _totals(cost)
-        | {
-            "activation_bytes": cost.activation_bytes,
-            "largest_activation_bytes": cost.largest_activation().activation_bytes,
-            "kinds": {kind: _totals(part) for kind, part in cost.by_kind().items()},
-            "layers": [{column: getattr(layer, column) for column in columns} for layer in cost.layers],
-        }
-    )
-
-
-def _totals(cost: Cost) -> dict[str, int]:
-    return {"mult_adds": cost.mult_adds, "params": cost.params, "weights": cost.weights}
-
-
 def _percent(part: int, whole: int) -> str:
     return f"{100 * part / whole:.2f}%" if whole else "-"
 
 
-def main(config) -> int:
-    cost = count_network(resolve(config))
-    print(as_json(cost) if flags.FLAGS.json else as_table(cost))
+def main(file) -> int:
+    cost = count_network(settle(file.config))
+    print(json.dumps(as_dict(cost)) if flags.FLAGS.json else as_table(cost))
     return 0
 
 
 if __name__ == "__main__":
     flags.DEFINE_bool("json", False, "Print one JSON object.")
-    cli.run(main)
+    cli.run(main, description=__doc__)

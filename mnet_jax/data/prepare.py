@@ -7,16 +7,16 @@ A sweep does the same before its first trial. Running it again goes on where it 
 """
 
 from mnet_jax import cli
-from mnet_jax.config.resolve import resolve
-from mnet_jax.data import cache, sources
-from mnet_jax.data.sources import split_fields
-from mnet_jax.devices.process import configure
 
 
-def main(config) -> int:
+def main(file) -> int:
+    from mnet_jax.data import cache, sources
+    from mnet_jax.devices.process import configure
+    from mnet_jax.train.inputs import settle
+
     configure()
-    config = resolve(config)
-    cache.check(config.data, split_fields(config))
+    config = settle(file.config)
+    cache.check(config.data, sources.split_fields(config))
     builder = sources.prepare(config.data)
     for name, split in builder.info.splits.items():
         print(f"{name}: {split.num_examples:,} images")
@@ -25,4 +25,4 @@ def main(config) -> int:
 
 
 if __name__ == "__main__":
-    cli.run(main)
+    cli.run(main, description=__doc__)

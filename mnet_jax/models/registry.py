@@ -1,10 +1,15 @@
-"""The networks, by the name that `config.model.name` gives them."""
+"""The networks, by the name that `config.model.name` gives them, and their options."""
 
 import dataclasses
+import functools
+import inspect
+import types
+import typing
 
 import flax.linen as nn
 import jax.numpy as jnp
 
+from mnet_jax.errors import UserError, nearest
 from mnet_jax.models import mobilenet_v3
 from mnet_jax.models.mobilenet_v1 import MobileNetV1
 from mnet_jax.models.mobilenet_v2 import MobileNetV2
@@ -18,19 +23,111 @@ MODELS: dict[str, type[nn.Module]] = {
     "mobilenet_v3_small_minimalistic": mobilenet_v3.MobileNetV3SmallMinimalistic,
 }
 
+BUILT_IN = tuple(MODELS)
 
-def defaults(name: str) -> dict[str, object]:
-    """The fields that a model has, and their defaults; `num_classes` has none."""
-    fields = dataclasses.fields(MODELS[name])
-    return {f.name: f.default for f in fields if f.init and f.name not in ("parent", "name", "num_classes")}
+_NO_OPTIONS = ("parent", "name", "num_classes")
+_KINDS = (bool, int, float, str, tuple)
+
+
+@dataclasses.dataclass(frozen=True)
+class Option:
+    """A field of a network's class that a config can set.
+
+    Attributes:
+      kind: int, float, bool, str or tuple.
+      default: of the class; None where it is None or there is none.
+      is_required: the class has no default.
+    """
+
+    kind: type
+    default: object = None
+    is_required: bool = False
+
+
+def register(name: str, cls: type[nn.Module]) -> None:
+    """Makes a Linen module known as `config.model.name`.
+
+    Args:
+      name: of the network.
+      cls: has a field `num_classes`, and `__call__(x, train)` maps images (batch, height, width, channels) to logits
+        (batch, num_classes). The class again under its name is no error.
+
+    Raises:
+      UserError: it is no such class, or another network has the name.
+    """
+    if not (inspect.isclass(cls) and issubclass(cls, nn.Module)):
+        raise UserError(f"network {name!r}: {cls!r} is no class of flax.linen.Module")
+    if "num_classes" not in {field.name for field in dataclasses.fields(cls)}:
+        raise UserError(f"network {name!r}: {cls.__name__} has no field num_classes")
+    if "train" not in inspect.signature(cls.__call__).parameters:
+        raise UserError(f"network {name!r}: {cls.__name__}.__call__ must take (x, train)")
+    known = MODELS.get(name)
+    if known is not None and (known.__module__, known.__qualname__) != (cls.__module__, cls.__qualname__):
+        raise UserError(f"network {name!r}: the name is {known.__name__}'s already; choose another")
+    options(cls)
+    MODELS[name] = cls
+
+
+def find(name: str) -> type[nn.Module]:
+    """The class of a name.
+
+    Raises:
+      UserError: no network has it.
+    """
+    if name not in MODELS:
+        raise UserError(f"config.model.name={name!r}{nearest(name, MODELS)} (known: {', '.join(MODELS)})")
+    return MODELS[name]
+
+
+@functools.cache
+def options(cls: type[nn.Module]) -> dict[str, Option]:
+    """The options of a network: the fields of its class of type int, float, bool, str, tuple or Optional of these.
+
+    `dtype` is one whatever its annotation, as "float32" or "bfloat16".
+
+    Raises:
+      UserError: a field of another type has no default.
+    """
+    hints = typing.get_type_hints(cls)
+    found = {}
+    for field in dataclasses.fields(cls):
+        if not field.init or field.name in _NO_OPTIONS:
+            continue
+        has_default = field.default is not dataclasses.MISSING
+        default = field.default if has_default else None
+        kind = str if field.name == "dtype" else _kind(hints.get(field.name))
+        if kind is None:
+            if not has_default and field.default_factory is dataclasses.MISSING:
+                raise UserError(
+                    f"{cls.__name__}.{field.name}: a field without default must be int, float, bool, str or tuple, it "
+                    f"is {field.type}"
+                )
+            continue
+        if field.name == "dtype":
+            default = jnp.dtype(default).name if default is not None else None
+        elif kind is float and type(default) is int:
+            default = float(default)
+        found[field.name] = Option(kind, default, not has_default)
+    return found
 
 
 def build(model_config) -> nn.Module:
-    """The network that `config.model` describes; fields left at None take the model's own default.
+    """The network that `config.model` describes; fields left at None take the class's own default.
 
     Raises:
-      KeyError: no model has the name `model_config.name`.
-      TypeError: a field is set that the model does not have.
+      UserError: no network has the name `model_config.name`.
     """
-    fields = {key: value for key, value in model_config.items() if key != "name" and value is not None}
-    return MODELS[model_config.name](**fields | {"dtype": jnp.dtype(fields["dtype"])})
+    cls = find(model_config.name)
+    fields = {name: model_config.get(name) for name in options(cls) if model_config.get(name) is not None}
+    if "dtype" in fields:
+        fields["dtype"] = jnp.dtype(fields["dtype"])
+    return cls(num_classes=model_config.num_classes, **fields)
+
+
+def _kind(hint) -> type | None:
+    """The type of an option by its annotation; None for what is no option."""
+    if typing.get_origin(hint) in (typing.Union, types.UnionType):
+        inner = [_kind(part) for part in typing.get_args(hint) if part is not type(None)]
+        return inner[0] if len(inner) == 1 else None
+    hint = typing.get_origin(hint) or hint
+    return hint if hint in _KINDS else None

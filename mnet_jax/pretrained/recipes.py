@@ -150,7 +150,7 @@ def _fits(tensor: tuple[str, np.ndarray], expected) -> bool:
 def _what_fits(content, source: str, model: nn.Module, channels: int) -> str:
     """A hint at the alpha, classes and channels, or else the model, that the file fits; empty where there is none."""
     same = [model.clone(alpha=alpha) for alpha in (model.alpha, *_ALPHAS)]
-    others = [registry.MODELS[name](num_classes=model.num_classes, alpha=model.alpha) for name in registry.MODELS]
+    others = [registry.MODELS[name](num_classes=model.num_classes, alpha=model.alpha) for name in registry.BUILT_IN]
     for candidate in same if _names_fit(content, source, model) else others:
         if not _names_fit(content, source, candidate):
             continue

@@ -1,43 +1,75 @@
 """Trains every trial of a config's grid that is not done, then collects and reports.
 
     python -m mnet_jax.sweep --config configs/width.py [--config.field=value ...] [--workdir DIR] [--launcher local]
-                             [--dry_run]
+                             [--dry_run] [--accept_changed_model]
 
 Running it again resumes: done trials are skipped, others go on from their last checkpoint.
 """
 
-import runpy
 from collections.abc import Iterator, Sequence
 
-import jax
 from absl import flags
-from ml_collections import ConfigDict
 
 from mnet_jax import cli
 from mnet_jax.errors import UserError
-from mnet_jax.report.tables import as_table
-from mnet_jax.sweep import plan
-from mnet_jax.sweep.grid import expand
-from mnet_jax.sweep.launchers.places import find_places
-from mnet_jax.sweep.run import LAUNCHERS, _counted, _todo, run
-from mnet_jax.workdir import results
-from mnet_jax.workdir.files import Workdir
 
 
-def _dry_run(config: ConfigDict, trials: dict[str, ConfigDict], workdir: Workdir) -> int:
+def main(file) -> int:
+    import jax
+
+    jax.config.update("jax_platforms", "cpu")  # the accelerator belongs to the workers
+    from mnet_jax.sweep.grid import expand
+    from mnet_jax.workdir.files import Workdir
+
+    config = file.config
+    trials = expand(config, file.trials(), say=print)
+    if config.launch.coordinator is not None:
+        raise UserError("config.launch.coordinator: only mnet_jax.train trains across hosts")
+    workdir = Workdir(flags.FLAGS.workdir or cli.default_workdir(file))
+    return (_dry_run if flags.FLAGS.dry_run else _run)(config, trials, workdir)
+
+
+def _run(config, trials, workdir) -> int:
+    from mnet_jax.report.tables import as_summary, as_table
+    from mnet_jax.sweep.run import run
+    from mnet_jax.workdir.files import DONE
+
+    launcher = flags.FLAGS.launcher or config.launch.launcher
+    rows = run(config, trials, workdir, launcher, flags.FLAGS.accept_changed_model)
+    print(*filter(None, (as_table(rows), as_summary(rows))), sep="\n\n")
+    names = {workdir.known_as(name) for name in trials}
+    unfinished = [row for row in rows if row["trial"] in names and row["status"] != DONE]
+    for row in unfinished:
+        log = workdir.trial(row["trial"]).log_path
+        print(f"{row['trial']} {row['status']}: {row['error'] or 'not trained yet'} (log: {log})")
+    print(f"{len(trials) - len(unfinished)} of {len(trials)} trials done; table and plots: {workdir.path}")
+    return 1 if unfinished else 0
+
+
+def _dry_run(config, trials, workdir) -> int:
+    from mnet_jax.cost.layers import count_network
+    from mnet_jax.report.tables import as_table
+    from mnet_jax.sweep import plan
+    from mnet_jax.sweep.launchers.places import find_places
+    from mnet_jax.sweep.run import not_done
+
     rows = []
     for name, trial in trials.items():
-        row = dict.fromkeys(results.COLUMNS) | {"trial": name, "status": workdir.trial(name).status()}
-        rows.append(row | _counted(trial))
+        cost, folder = count_network(trial), workdir.trial(workdir.known_as(name))
+        rows.append(
+            {"trial": folder.name, "mult_adds": cost.mult_adds, "params": cost.params, "status": folder.status()}
+        )
     print(as_table(rows, ("trial", "mult_adds", "params", "status")))
     places = find_places(config.launch.devices_per_group)
-    groups = plan.groups(_todo(trials, workdir), config.launch.trials_per_stream, len(places))
+    groups = plan.groups(not_done(trials, workdir), config.launch.trials_per_stream, len(places))
     print(*_plan_lines(groups, len(places)), sep="\n")
     return 0
 
 
-def _plan_lines(groups: Sequence[plan.Group], num_places: int) -> Iterator[str]:
+def _plan_lines(groups: Sequence, num_places: int) -> Iterator[str]:
     """Which trials share a stream, in the order in which each place would train them."""
+    from mnet_jax.sweep import plan
+
     whole = sum(group.cost for group in groups)
     for i, part in enumerate(plan.assign(groups, num_places), 1):
         for group in part:
@@ -46,21 +78,9 @@ def _plan_lines(groups: Sequence[plan.Group], num_places: int) -> Iterator[str]:
             yield f"process {i} of {num_places}: {sharing} ({group.cost / whole:.0%} of the predicted cost): {names}"
 
 
-def main(config: ConfigDict) -> int:
-    jax.config.update("jax_platforms", "cpu")  # the accelerator belongs to the workers
-    path, _ = cli.config_path()
-    generator = runpy.run_path(str(path)).get("sweep")
-    trials = expand(config, generator(config) if generator else None)
-    if config.launch.coordinator is not None:
-        raise UserError("config.launch.coordinator: only mnet_jax.train trains across hosts")
-    workdir = Workdir(flags.FLAGS.workdir or cli.default_workdir())
-    if flags.FLAGS.dry_run:
-        return _dry_run(config, trials, workdir)
-    return run(config, trials, workdir, flags.FLAGS.launcher or config.launch.launcher)
-
-
 if __name__ == "__main__":
     flags.DEFINE_string("workdir", None, "Folder of the sweep; default: runs/<config file's stem>.")
-    flags.DEFINE_enum("launcher", None, list(LAUNCHERS), "How trials are run; default: config.launch.launcher.")
+    flags.DEFINE_enum("launcher", None, ["local"], "How trials are run; default: config.launch.launcher.")
     flags.DEFINE_bool("dry_run", False, "Print every trial with its cost and status; train nothing.")
-    cli.run(main)
+    flags.DEFINE_bool("accept_changed_model", False, "Go on although the source of a network of your own changed.")
+    cli.run(main, description=__doc__)

@@ -1,38 +1,51 @@
 """A config's axes to trials: resolved configs by name."""
 
 import itertools
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 from ml_collections import ConfigDict
 
 from mnet_jax.config.dotted import flatten
 from mnet_jax.config.identity import trial_hash
-from mnet_jax.config.resolve import resolve
+from mnet_jax.config.resolve import check
 from mnet_jax.errors import UserError
+from mnet_jax.train.inputs import settle
 
 _FIRST_AXES = ("model.name", "model.alpha", "input_size")  # the others follow by name
 
+_LONGEST_LABEL = 200  # bytes; a name may have 255
 
-def expand(config: ConfigDict, overrides: Iterator[Mapping[str, Any]] | None = None) -> dict[str, ConfigDict]:
-    """The trials of a sweep: their resolved configs by name, in the order of the axes. The base is checked too.
+
+def expand(
+    config: ConfigDict,
+    overrides: Iterable[Mapping[str, Any]] | None = None,
+    say: Callable[[str], None] = lambda _: None,
+) -> dict[str, ConfigDict]:
+    """The trials of a sweep: their resolved configs by name, in the order of the axes.
 
     Args:
       config: the base, with the axes in `config.sweep`.
       overrides: dicts of dotted keys, one per trial, instead of the product of the axes.
+      say: told of trials that differ in nothing that has an effect, of which only the first is kept.
 
     Raises:
-      UserError: an axis names no field, or a trial's value is invalid or stands there twice.
+      UserError: an axis names no field, a value of the base or of a trial is invalid, or the same values stand there
+        twice.
     """
-    resolve(config)
-    if overrides is None:
-        overrides = _product(axes(config))
+    check(config)
     trials: dict[str, ConfigDict] = {}
-    for override in overrides:
-        resolved = resolve(config, override)
+    seen: dict[str, str] = {}
+    for override in _product(axes(config)) if overrides is None else overrides:
+        resolved = settle(config, override)
         name = trial_name(override, resolved)
+        digest = trial_hash(resolved)
         if name in trials:
             raise UserError(f"the sweep has trial {name} twice")
+        if digest in seen:
+            say(f"{name} is the same trial as {seen[digest]}: what differs has no effect there")
+            continue
+        seen[digest] = name
         trials[name] = resolved
     if not trials:
         raise UserError("the sweep has no trials")
@@ -60,7 +73,13 @@ def trial_name(override: Mapping[str, Any], resolved: ConfigDict) -> str:
         f"{leaf if leaves.count(leaf) == 1 and leaf not in resolved else key}={str(flat[key]).rpartition('/')[2]}"
         for key, leaf in zip(override, leaves, strict=True)
     ]
-    return f"{','.join(parts) or 'base'}-{trial_hash(resolved)}"
+    return f"{_cut(','.join(parts)) or 'base'}-{trial_hash(resolved)}"
+
+
+def _cut(label: str) -> str:
+    """A label that file systems take."""
+    encoded = label.encode()
+    return label if len(encoded) <= _LONGEST_LABEL else encoded[:_LONGEST_LABEL].decode(errors="ignore") + "..."
 
 
 def _product(axes: Mapping[str, tuple]) -> Iterator[dict[str, Any]]:

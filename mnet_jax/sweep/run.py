@@ -2,49 +2,68 @@
 
 import concurrent.futures
 import importlib.metadata
+from collections.abc import Mapping
 from typing import Any
 
 from ml_collections import ConfigDict
 
-from mnet_jax.cost.layers import count_network
-from mnet_jax.data import cache
-from mnet_jax.data.sources import split_fields
+from mnet_jax.config import own
+from mnet_jax.config.identity import ORDER
+from mnet_jax.cost.layers import as_dict, count_network
 from mnet_jax.devices.signals import Interrupted, Interruption
-from mnet_jax.pretrained import recipes
+from mnet_jax.errors import UserError
+from mnet_jax.models import registry
 from mnet_jax.report import plots
-from mnet_jax.report.tables import as_summary, as_table
 from mnet_jax.sweep import plan
 from mnet_jax.sweep.grid import axes
 from mnet_jax.sweep.launchers import local
 from mnet_jax.sweep.launchers.places import find_places
 from mnet_jax.sweep.progress import Progress
+from mnet_jax.train import inputs
 from mnet_jax.workdir import results
-from mnet_jax.workdir.files import DONE, Workdir
+from mnet_jax.workdir.files import DONE, QUEUED, TrialFolder, Workdir
 
 LAUNCHERS = {"local": local.launch}
 
 _LIBRARIES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "ml-collections", "tensorflow-datasets", "numpy")
 
 
-def run(config: ConfigDict, trials: dict[str, ConfigDict], workdir: Workdir, launcher: str) -> int:
-    """Trains what is not done, keeps `results.csv` current, draws the plots; returns the exit code.
+def run(
+    config: ConfigDict,
+    trials: Mapping[str, ConfigDict],
+    workdir: Workdir,
+    launcher: str = "local",
+    accept_changed_model: bool = False,
+) -> list[results.Row]:
+    """Trains the trials that are not done, and returns the rows of all trials in the workdir.
+
+    Args:
+      config: the base of the sweep.
+      trials: resolved configs by name; see `grid.expand`.
+      workdir: of the sweep.
+      launcher: a key of `LAUNCHERS`.
+      accept_changed_model: go on where the source of a network of one's own changed since its trial was started.
 
     Raises:
-      UserError: the workdir cannot be written or is in use, or the data are missing; nothing was trained then.
+      UserError: the workdir cannot be written, is in use or of an earlier version; data are missing; or the source of a
+        network changed. Nothing was trained then.
     """
     with concurrent.futures.ThreadPoolExecutor(1) as thread:  # looking for devices starts a process
         found = thread.submit(find_places, config.launch.devices_per_group)
-        counted = {name: _counted(trial) for name, trial in trials.items()}
+        costs = {workdir.known_as(name): count_network(trial) for name, trial in trials.items()}
+    trials = {workdir.known_as(name): trial for name, trial in trials.items()}
     places = found.result()
     with workdir.locked():
-        for trial in {f"{trial.data}{split_fields(trial)}": trial for trial in trials.values()}.values():
-            cache.check(trial.data, split_fields(trial))
+        check_version(workdir)
         for trial in trials.values():
-            recipes.check(trial)
+            inputs.prepare(trial)
+        if not accept_changed_model:
+            check_sources(workdir, trials)
         for name, trial in trials.items():
-            workdir.trial(name).create(trial.to_dict())
-        workdir.set_sweep(_description(config, counted))
-        todo = _todo(trials, workdir)
+            keep_source(trial, workdir)
+            workdir.trial(name).create(trial.to_dict(), as_dict(costs[name]))
+        workdir.set_sweep(_description(config, workdir, costs))
+        todo = not_done(trials, workdir)
         with Interruption() as interruption, Progress(len(trials), len(trials) - len(todo)) as progress:
             try:
                 groups = plan.groups(todo, config.launch.trials_per_stream, len(places))
@@ -54,8 +73,49 @@ def run(config: ConfigDict, trials: dict[str, ConfigDict], workdir: Workdir, lau
                 progress.say(f"stopped by {error}; run the same command again to go on")
         rows = _collect(workdir)
         plots.draw(workdir)
-    print(*filter(None, (as_table(rows), as_summary(rows))), sep="\n\n")
-    return _summarize(rows, workdir)
+    return rows
+
+
+def not_done(trials: Mapping[str, ConfigDict], workdir: Workdir) -> dict[str, ConfigDict]:
+    """The trials that a sweep would train."""
+    return {name: trial for name, trial in trials.items() if workdir.trial(workdir.known_as(name)).status() != DONE}
+
+
+def check_version(workdir: Workdir) -> None:
+    """Refuses to mix trials that saw their examples in different orders.
+
+    Raises:
+      UserError: the workdir is of an earlier version.
+    """
+    if (sweep := workdir.sweep()) and sweep.get("order") != ORDER:
+        raise UserError(
+            f"{workdir.path} was made by an earlier version, in which trials saw their images in another order: its "
+            "results can be reported, not gone on with; choose another --workdir"
+        )
+
+
+def check_sources(workdir: Workdir, trials: Mapping[str, ConfigDict]) -> None:
+    """Refuses to go on with trials whose network is not what it was when they were started.
+
+    Raises:
+      UserError: the source of a network of one's own changed.
+    """
+    for name, trial in trials.items():
+        folder = workdir.trial(name)
+        before = folder.config() if folder.status() != QUEUED or folder.saved_step() else {}
+        if before and before["model"].get("fingerprint") != trial.model.get("fingerprint"):
+            kept = workdir.source_path(before["model"].get("fingerprint"))
+            raise UserError(
+                f"{trial.model.path}: the source of {trial.model.name} changed since trial {name} was started (kept in "
+                f"{kept}); --accept_changed_model goes on with the new one, another --workdir starts afresh"
+            )
+
+
+def keep_source(trial: ConfigDict, workdir: Workdir) -> None:
+    """Copies what a network of one's own is made of into the workdir, where the processes that train find it."""
+    if trial.model.get("fingerprint"):
+        source = own.source_of(registry.find(trial.model.name))
+        own.keep(source, workdir.source_path(source.fingerprint))
 
 
 class _Poll:
@@ -65,21 +125,12 @@ class _Poll:
         self._workdir, self._progress = workdir, progress
         self._statuses: dict[str, str] = {}
 
-    def __call__(self, folder) -> None:
+    def __call__(self, folder: TrialFolder) -> None:
         status = folder.status()
         if status != self._statuses.get(folder.name):
             self._statuses[folder.name] = status
             _collect(self._workdir)
         self._progress.show(folder)
-
-
-def _counted(trial: ConfigDict) -> dict[str, int]:
-    total = count_network(trial)
-    return {"mult_adds": total.mult_adds, "params": total.params}
-
-
-def _todo(trials: dict[str, ConfigDict], workdir: Workdir) -> dict[str, ConfigDict]:
-    return {name: trial for name, trial in trials.items() if workdir.trial(name).status() != DONE}
 
 
 def _collect(workdir: Workdir) -> list[results.Row]:
@@ -88,19 +139,13 @@ def _collect(workdir: Workdir) -> list[results.Row]:
     return rows
 
 
-def _description(config: ConfigDict, counted: dict[str, dict[str, int]]) -> dict[str, Any]:
+def _description(config: ConfigDict, workdir: Workdir, costs: Mapping) -> dict[str, Any]:
+    """What `sweep.json` says; the trials of earlier sweeps in the workdir stay in it."""
+    counted = {name: {"mult_adds": cost.mult_adds, "params": cost.params} for name, cost in costs.items()}
     return {
         "config": config.to_dict(),
         "axes": axes(config),
-        "trials": counted,
+        "trials": workdir.sweep().get("trials", {}) | counted,
+        "order": ORDER,
         "versions": {name: importlib.metadata.version(name) for name in _LIBRARIES},
     }
-
-
-def _summarize(rows: list[results.Row], workdir: Workdir) -> int:
-    unfinished = [row for row in rows if row["status"] != DONE]
-    for row in unfinished:
-        log = workdir.trial(row["trial"]).log_path
-        print(f"{row['trial']} {row['status']}: {row['error'] or 'not trained yet'} (log: {log})")
-    print(f"{len(rows) - len(unfinished)} of {len(rows)} trials done; table and plots: {workdir.path}")
-    return 1 if unfinished else 0

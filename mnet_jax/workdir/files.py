@@ -17,7 +17,7 @@ _Json = dict[str, Any]
 
 
 class TrialFolder:
-    """One trial: `config.json status.json metrics.jsonl log.txt checkpoints/ result.json`."""
+    """One trial: `config.json cost.json status.json metrics.jsonl log.txt checkpoints/ result.json`."""
 
     def __init__(self, path: pathlib.Path | str):
         self.path = pathlib.Path(path)
@@ -29,12 +29,21 @@ class TrialFolder:
         self._metrics_path = self.path / "metrics.jsonl"
         self._result_path = self.path / "result.json"
 
-    def create(self, config: _Json) -> None:
-        """Writes the resolved config and the status `queued`, unless the trial is there already."""
+    def create(self, config: _Json, cost: _Json | None = None) -> None:
+        """Writes the resolved config, the cost of its network, and, unless the trial is there already, `queued`."""
         self.path.mkdir(parents=True, exist_ok=True)
         write_json(self._config_path, config)
+        if cost is not None:
+            write_json(self.path / "cost.json", cost)
         if not self._status_path.exists():
             self.set_status(QUEUED)
+
+    def workdir(self) -> "Workdir":
+        """That the trial belongs to."""
+        return Workdir(self.path.parent.parent)
+
+    def has_config(self) -> bool:
+        return self._config_path.is_file()
 
     def config_text(self) -> str:
         return self._config_path.read_text()
@@ -115,7 +124,7 @@ class WatchedFolder(TrialFolder):
 
 
 class Workdir:
-    """The folder of a sweep: `sweep.json trials/ output/ results.csv` and the plots."""
+    """The folder of a sweep: `sweep.json trials/ source/ output/ results.csv` and the plots."""
 
     def __init__(self, path: pathlib.Path | str):
         self.path = pathlib.Path(path)
@@ -125,6 +134,15 @@ class Workdir:
 
     def trial(self, name: str) -> TrialFolder:
         return TrialFolder(self.path / "trials" / name)
+
+    def known_as(self, name: str) -> str:
+        """The name under which a trial is there: that of a folder with the same hash at its end, or else its own."""
+        digest = name.rpartition("-")[2]
+        return next((path.name for path in sorted((self.path / "trials").glob(f"*-{digest}"))), name)
+
+    def source_path(self, fingerprint: str) -> pathlib.Path:
+        """Where what a network of one's own is made of is kept."""
+        return self.path / "source" / fingerprint
 
     def sweep(self) -> _Json:
         """What `sweep.json` holds; empty where no sweep was started here."""

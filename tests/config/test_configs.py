@@ -1,16 +1,19 @@
 """Golden configs: every config file with every preset, flattened, so that a review shows what a change does.
 
+And the hashes of their trials, which do not change: a trial is found by them.
+
 After an intended change: `python tests/config/test_configs.py`, then read the difference.
 """
 
 import json
 import pathlib
-import runpy
 
 import pytest
 
 from mnet_jax import presets
+from mnet_jax.config import __main__ as fields_page
 from mnet_jax.config.dotted import flatten
+from mnet_jax.config.file import load
 from mnet_jax.models import registry
 from mnet_jax.sweep.grid import expand
 
@@ -18,18 +21,28 @@ ROOT = pathlib.Path(__file__).parents[2]
 GOLDEN = pathlib.Path(__file__).parent / "golden"
 STEMS = sorted(path.stem for path in (ROOT / "configs").glob("*.py"))
 CASES = [(s, preset) for s in STEMS for preset in presets.PRESETS if s != "published_v1" or preset == "imagenet"]
+EXPANDABLE = [case for case in CASES if case[0] != "published_v1" and case[1] != "image_folder"]  # without data
+HASHES = GOLDEN / "hashes.tsv"
 
 
-def run_path(stem):
-    return runpy.run_path(str(ROOT / "configs" / f"{stem}.py"))
+def read(stem, preset):
+    return load(ROOT / "configs" / f"{stem}.py", preset)
 
 
 def get_config(stem, preset):
-    return run_path(stem)["get_config"](preset)
+    return read(stem, preset).config
 
 
 def as_text(config):
-    return "".join(f"{key} = {json.dumps(value)}\n" for key, value in sorted(flatten(config).items()))
+    """Without the axes that could be and are not."""
+    fields = sorted((key, value) for key, value in flatten(config).items() if value != () and key != "folder")
+    return "".join(f"{key} = {json.dumps(value)}\n" for key, value in fields)
+
+
+def hashes(stem, preset):
+    """The trials of a config file, each with its overrides and its hash."""
+    file = read(stem, preset)
+    return [f"{stem}:{preset} {name}\n" for name in expand(file.config, file.trials())]
 
 
 @pytest.mark.parametrize(("stem", "preset"), CASES)
@@ -38,23 +51,38 @@ def test_config_equals_its_golden_text(stem, preset):
     assert as_text(get_config(stem, preset)) == golden, "run `python tests/config/test_configs.py` if you meant this"
 
 
-@pytest.mark.parametrize(("stem", "preset"), [case for case in CASES if case[0] in ("width", "resolution", "grid")])
+@pytest.mark.parametrize(("stem", "preset"), EXPANDABLE)
+def test_the_hashes_of_its_trials_stay_what_they_are(stem, preset):
+    """Results are found by them: a change makes people train again what they have."""
+    golden = [line for line in HASHES.read_text().splitlines(keepends=True) if line.startswith(f"{stem}:{preset} ")]
+    assert hashes(stem, preset) == golden
+
+
+@pytest.mark.parametrize(
+    ("stem", "preset"), [case for case in EXPANDABLE if case[0] in ("width", "resolution", "grid")]
+)
 def test_every_grid_expands_for_every_model(stem, preset):
-    for model in registry.MODELS:
+    for model in registry.BUILT_IN:
         config = get_config(stem, preset)
         config.model.name = model
         assert len(expand(config)) == {"width": 4, "resolution": 4, "grid": 16}[stem]
 
 
-@pytest.mark.parametrize("preset", presets.PRESETS)
+@pytest.mark.parametrize("preset", [preset for stem, preset in EXPANDABLE if stem == "ablation"])
 def test_the_ablation_has_four_networks_of_each_paper(preset):
-    trials = expand(config := get_config("ablation", preset), run_path("ablation")["sweep"](config))
+    file = read("ablation", preset)
+    trials = expand(file.config, file.trials())
     assert [trial.model.name for trial in trials.values()] == ["mobilenet_v1"] * 4 + ["mobilenet_v2"] * 4
-    assert sum(trial.model.residual is False for trial in trials.values()) == 1
+    assert sum(trial.model.get("residual") is False for trial in trials.values()) == 1
 
 
 def test_no_golden_text_is_left_over():
     assert {path.stem for path in GOLDEN.glob("*.txt")} == {f"{stem}-{preset}" for stem, preset in CASES}
+
+
+def test_the_page_of_fields_is_what_the_command_writes():
+    page = (ROOT / "docs" / "fields.md").read_text()
+    assert page == fields_page.as_markdown(), "run `python -m mnet_jax.config > docs/fields.md`"
 
 
 def test_every_config_opens_with_its_claim():
@@ -69,3 +97,4 @@ if __name__ == "__main__":
         leftover.unlink()
     for stem, preset in CASES:
         (GOLDEN / f"{stem}-{preset}.txt").write_text(as_text(get_config(stem, preset)))
+    HASHES.write_text("".join(line for case in EXPANDABLE for line in hashes(*case)))

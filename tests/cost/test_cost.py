@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import pytest
 from ml_collections import ConfigDict
 
-from mnet_jax.cost.layers import count
+from mnet_jax.cost.layers import as_dict, count
 from mnet_jax.models import registry
 
 
@@ -318,3 +318,11 @@ def test_counting_runs_no_arithmetic():
             return nn.Dense(10**9)(x)  # 4 TB of weights, were they made
 
     assert count(Exploding(), (1000,)).mult_adds == 10**12
+
+
+@pytest.mark.parametrize("name", registry.BUILT_IN)
+def test_fast_and_textbook_layers_cost_the_same(name):
+    fast, textbook = (
+        registry.MODELS[name](num_classes=10, alpha=0.25, layers=layers) for layers in ("fast", "textbook")
+    )
+    assert as_dict(count(fast, (32, 32, 3))) == as_dict(count(textbook, (32, 32, 3)))

@@ -8,10 +8,10 @@ import pytest
 import safetensors.numpy
 from flax import traverse_util
 
-from mnet_jax.config.resolve import resolve
 from mnet_jax.errors import UserError
 from mnet_jax.models import registry
 from mnet_jax.pretrained import files, recipes
+from mnet_jax.train.inputs import settle
 from tests import foreign_weights
 
 
@@ -205,15 +205,15 @@ def test_fields_left_open_take_the_recipe_of_the_source(tmp_path, tiny):
     tiny.model.name = "mobilenet_v2"
     tiny.data.mean = (0.4,)
     with pytest.raises(UserError, match=r"config\.data\.std=.*must have 1 or config\.data\.channels=1 values"):
-        resolve(tiny)
+        settle(tiny)
     tiny.data.std = (0.2,)
-    resolved = resolve(tiny)
+    resolved = settle(tiny)
     assert (resolved.model.padding, resolved.model.bn_epsilon) == ("symmetric", 1e-5)
     assert (resolved.data.eval_crop, resolved.data.eval_filter) == ("shorter_side", "bilinear")
     assert (resolved.data.mean, resolved.data.std) == ((0.4,), (0.2,)), "what the config sets stays"
     recipes.check(resolved)
     with pytest.raises(UserError, match=r"it fits .*alpha=0.25"):
-        recipes.check(resolve(tiny, {"model.alpha": 0.5}))
+        recipes.check(settle(tiny, {"model.alpha": 0.5}))
 
 
 def test_the_hubs_config_beside_a_file_is_followed(tmp_path):

@@ -55,12 +55,12 @@ def test_a_bad_axis_is_refused(tiny, axis, values, message):
 
 
 BAD_COMMANDS = [
-    (["--config", "configs/width.py", "--config.model.alhpa=0.5"], "config.model.alhpa: did you mean alpha?"),
-    (["--config", "configs/width.py", "--config.modle.alpha=0.5"], "did you mean model?"),
+    (["--config", "configs/width.py", "--config.model.alhpa=0.5"], "config.model.alhpa: did you mean model.alpha?"),
+    (["--config", "configs/width.py", "--config.modle.alpha=0.5"], "did you mean model.alpha?"),
     (["--config", "configs/width.py", "--config.model.alpha=-1"], "config.model.alpha=-1.0: must be positive"),
     (["--config", "configs/width.py", "--config.model.alpha=half"], "config.model.alpha=half: could not convert"),
     (["--config", "configs/width.py", "--config.sweep.input_size=(0,)"], "config.input_size=0: must be positive"),
-    (["--config", "configs/width.py:fashon_mnist"], "did you mean 'fashion_mnist'?"),
+    (["--config", "configs/width.py:fashon_mnist"], "did you mean fashion_mnist?"),
     (["--config", "configs/widht.py"], "config file 'configs/widht.py' does not exist"),
     (["--config", "configs/width.py", "--workdir", "/dev/null/here"], "cannot write the workdir /dev/null/here"),
     (["--config", "configs/width.py", "--dryrun"], "dryrun"),

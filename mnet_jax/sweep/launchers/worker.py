@@ -10,7 +10,8 @@ import sys
 import threading
 
 from mnet_jax.devices.signals import Interrupted, Interruption
-from mnet_jax.workdir.files import TrialFolder
+from mnet_jax.errors import UserError
+from mnet_jax.workdir.files import FAILED, TrialFolder
 
 
 def _watch_launcher(interruption: Interruption) -> None:
@@ -31,12 +32,20 @@ def main(paths: list[str]) -> int:
     names = {folder.name for folder in folders}
     with Interruption() as interruption:
         threading.Thread(target=_watch_launcher, args=(interruption,), daemon=True).start()
+        from mnet_jax.config.dotted import from_json
         from mnet_jax.devices.process import configure
-        from mnet_jax.train import loop
+        from mnet_jax.train import loop, trained
 
         configure(*(_log_file(folder, names - {folder.name}) for folder in folders))
+        for folder in list(folders):
+            try:
+                trained.load_network(folder, from_json(folder.config_text()))
+            except UserError as error:
+                folder.set_status(FAILED, str(error))
+                folders.remove(folder)
         try:
-            loop.train(folders, interruption)
+            if folders:
+                loop.train(folders, interruption)
         except Interrupted:
             return 1
     return 0

@@ -1,0 +1,142 @@
+"""A config file, executed once: its config with the command line's overrides, and its sweep."""
+
+import copy
+import dataclasses
+import inspect
+import pathlib
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
+
+from absl import flags
+from ml_collections import ConfigDict, config_flags
+
+from mnet_jax.config import own, presets
+from mnet_jax.config.dotted import flatten
+from mnet_jax.config.fields import BY_KEY
+from mnet_jax.config.resolve import find_network, of_preset
+from mnet_jax.errors import UserError, nearest
+from mnet_jax.models import registry
+
+
+@dataclasses.dataclass(frozen=True)
+class ConfigFile:
+    """What a config file says.
+
+    Attributes:
+      path: of the file.
+      preset: the word behind the colon of `--config FILE:WORD`, or "".
+      config: what `get_config` returned, with the overrides.
+      overridden: the dotted keys that the command line set.
+      sweep: the file's generator of overrides, or None.
+    """
+
+    path: pathlib.Path
+    preset: str
+    config: ConfigDict
+    overridden: tuple[str, ...] = ()
+    sweep: Callable[[ConfigDict], Iterator[Mapping[str, Any]]] | None = None
+
+    def trials(self) -> list[Mapping[str, Any]] | None:
+        """The overrides of each trial, as the file's generator yields them; None where it has none.
+
+        Raises:
+          UserError: it yields something else than dicts, or raises.
+        """
+        if self.sweep is None:
+            return None
+        with own.explained(self.path), own.on_path(self.path.parent):
+            found = self.sweep(self.config)
+            found = list(found) if inspect.isgenerator(found) or isinstance(found, list | tuple) else found
+        for overrides in found if isinstance(found, list) else [found]:
+            if not isinstance(overrides, Mapping) or not all(isinstance(key, str) for key in overrides):
+                raise UserError(f"{self.path}: sweep(config) must yield dicts with dotted keys, not {overrides!r}")
+        return found
+
+    def origins(self) -> Iterator[tuple[str, Any, str]]:
+        """Every field of the config, its value, and who set it: flag, file, preset, network or default."""
+        suggested = of_preset(self.config.preset)
+        options = registry.options(find_network(self.config))
+        flat = flatten(self.config)
+        for key in [*(key for key in BY_KEY if key in flat), *(key for key in flat if key not in BY_KEY)]:
+            value = flat[key]
+            group, _, leaf = key.partition(".")
+            if key in BY_KEY and BY_KEY[key].is_found:
+                continue
+            if group == "sweep" and value == ():
+                continue
+            if group == "model" and key not in BY_KEY and leaf not in options:
+                continue
+            if key in self.overridden:
+                origin = "flag"
+            elif key not in suggested or value != suggested[key]:
+                origin = "file" if value is not None else "default"
+            elif key in BY_KEY:
+                origin = "default" if value in (None, BY_KEY[key].default) else "preset"
+            else:
+                origin = "preset"
+            if value is None and key in BY_KEY:
+                value = BY_KEY[key].default
+            elif value is None and leaf in options:
+                value, origin = options[leaf].default, "network"
+            yield key, value, origin
+
+
+def load(path: pathlib.Path, preset: str = "", overrides: Sequence[tuple[str, str]] = ()) -> ConfigFile:
+    """Executes a config file, and sets fields of its config.
+
+    Args:
+      path: of the file.
+      preset: what `get_config` is called with, where not empty.
+      overrides: dotted keys and values, as a command line has them.
+
+    Raises:
+      UserError: there is no such file, it has no `get_config`, that returns no ConfigDict, or it raises; or there is no
+        such field, or a value is of another type.
+    """
+    if not path.is_file():
+        raise UserError(f"config file {str(path)!r} does not exist")
+    path = path.resolve()
+    module = own.execute(path)
+    get_config, sweep = getattr(module, "get_config", None), getattr(module, "sweep", None)
+    if not callable(get_config):
+        raise UserError(f"{path}: a config file defines get_config(dataset), which returns a config")
+    if sweep is not None and not callable(sweep):
+        raise UserError(f"{path}: sweep must be a function of the config that yields dicts; it is {sweep!r}")
+    with own.explained(path), own.on_path(path.parent):
+        config = get_config(*filter(None, (preset,)))
+    if not isinstance(config, ConfigDict):
+        raise UserError(f"{path}: get_config must return a ConfigDict, such as that of presets.get, not {config!r}")
+    config = copy.deepcopy(config).unlock()
+    if "folder" not in config:
+        raise UserError(f"{path}: get_config must start from presets.get(...), which has every field")
+    config.folder = str(path.parent)
+    _add_options(config, dict(overrides).get("model.name"))
+    _override(config, overrides)
+    return ConfigFile(path, preset, config, tuple(key for key, _ in overrides), sweep)
+
+
+def _add_options(config: ConfigDict, name: str | None) -> None:
+    """Makes the options of the config's networks fields, so that the command line can set them."""
+    if name is not None:
+        config.model.name = name
+    for name in dict.fromkeys((config.model.name, *config.sweep.model.get("name", ()))):
+        options = registry.options(find_network(config, name))
+        presets.add_options(config, {key: option.kind for key, option in options.items()})
+
+
+def _override(config: ConfigDict, overrides: Sequence[tuple[str, str]]) -> None:
+    known = [*flatten(config), *BY_KEY]
+    for key, _ in overrides:
+        if key not in known:
+            leaves = {other.rpartition(".")[2]: other for other in known if not other.startswith("sweep.")}
+            hint = nearest(key, known) or nearest(leaves.get(key.rpartition(".")[2], ""), known)
+            raise UserError(f"unknown field config.{key}{hint}")
+        if key in BY_KEY and BY_KEY[key].is_found:
+            raise UserError(f"config.{key} cannot be set: {BY_KEY[key].help}")
+    arguments = ["", *(f"--config.{key}={value}" for key, value in overrides)]
+    values = flags.FlagValues()
+    try:
+        config_flags.DEFINE_config_dict("config", config, flag_values=values, sys_argv=arguments, lock_config=False)
+        values(arguments)
+    except (flags.Error, TypeError, ValueError) as error:
+        raise UserError(" ".join(str(error).split()).removeprefix("flag --")) from error

@@ -1,0 +1,81 @@
+"""What a trial starts from, its data and its weights, and what they say of its config."""
+
+import functools
+import hashlib
+import pathlib
+from collections.abc import Mapping
+from typing import Any
+
+from ml_collections import ConfigDict
+
+from mnet_jax.config import own
+from mnet_jax.config.resolve import resolve
+from mnet_jax.data import registry as data_sets
+from mnet_jax.data.facts import facts
+from mnet_jax.errors import UserError
+from mnet_jax.models import registry
+
+
+def settle(config: ConfigDict, overrides: Mapping[str, Any] | None = None) -> ConfigDict:
+    """The resolved config of a trial; see `config.resolve`. Nothing is prepared, no weight file is matched.
+
+    Raises:
+      UserError: as `resolve`; or raw data or weights are missing, or contradict the config.
+    """
+    return resolve(config, overrides, _found)
+
+
+def prepare(config: ConfigDict) -> None:
+    """Prepares the data of a resolved config, and looks whether its weights fit its network.
+
+    Raises:
+      UserError: raw files are missing or damaged, a split is empty, or the weights do not fit.
+    """
+    from mnet_jax.data import cache
+    from mnet_jax.data.sources import split_fields
+
+    cache.check(config.data, split_fields(config))
+    if config.train.init_from is not None:
+        from mnet_jax.pretrained import recipes
+
+        recipes.check(config)
+
+
+def _found(config: ConfigDict) -> dict[str, Any]:
+    """What the data and the weights of a config say of it, by dotted key."""
+    name = config.data.name
+    if not data_sets.is_known(name) and ":" in name:
+        data_sets.register_builder(name, own.load_object(name, pathlib.Path(config.folder or ".")))
+    said = facts(config.data)
+    found = {
+        "model.num_classes": said.num_classes,
+        "data.class_names": said.class_names,
+        "data.channels": said.channels,
+        "data.fingerprint": said.fingerprint,
+        "data.image_size": said.image_size,
+    }
+    path = config.train.init_from
+    if path is None:
+        return found
+    if config.model.name not in registry.BUILT_IN:
+        raise UserError(
+            f"config.train.init_from={path!r}: weights of Keras, torchvision and timm are those of the networks here, "
+            f"not of {config.model.name}"
+        )
+    from mnet_jax.pretrained import recipes
+
+    del found["data.channels"]  # the weights know
+    return (
+        found | recipes.recipe(path, config.model.name) | {"train.init_fingerprint": _content_of(path, _changed(path))}
+    )
+
+
+def _changed(path: str) -> tuple[int, int]:
+    status = pathlib.Path(path).stat()
+    return status.st_mtime_ns, status.st_size
+
+
+@functools.cache
+def _content_of(path: str, changed: tuple[int, int]) -> str:
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()[:16]

@@ -1,0 +1,292 @@
+"""Networks and config files of one's own: found, explained, fingerprinted, kept."""
+
+import sys
+import textwrap
+
+import flax.linen as nn
+import pytest
+
+from mnet_jax.config import own
+from mnet_jax.config.file import load
+from mnet_jax.config.resolve import resolve
+from mnet_jax.errors import UserError
+from mnet_jax.models import registry
+
+NETWORK = '''
+    """A small network."""
+    import flax.linen as nn
+    from helpers import widened
+
+    SCALE = 2
+    AXIS = (1, 2)
+
+    class Net(nn.Module):
+        """Docstring."""
+        num_classes: int
+        width: int = 4
+        rate: float = 1
+        groups: int | None = None
+        pair: tuple[int, int] = (1, 2)
+        activation: object = None
+
+        @nn.compact
+        def __call__(self, x, train):
+            # a comment
+            return nn.Dense(self.num_classes)(widened(x, SCALE).mean((1, 2)))
+
+    def get_config():
+        return AXIS
+'''
+HELPERS = """
+    import numpy as np
+
+    def widened(x, scale):
+        return x * scale
+
+    def unused():
+        return 1
+"""
+
+
+@pytest.fixture
+def write(tmp_path, monkeypatch):
+    """Writes files into a folder with a blank in its name; forgets modules that were loaded from it."""
+    folder = tmp_path / "my nets"
+    folder.mkdir()
+    before = dict(registry.MODELS)
+
+    def write(**files):
+        for name, text in files.items():
+            (folder / f"{name}.py").write_text(textwrap.dedent(text))
+        return folder
+
+    yield write
+    for name in ("helpers", "net"):
+        sys.modules.pop(name, None)
+    own._executed.clear()
+    registry.MODELS.clear()
+    registry.MODELS.update(before)
+
+
+def fingerprint(folder, **changes):
+    """Of Net, after changes of the files' texts, as another process would find it."""
+    own._executed.clear()
+    sys.modules.pop("helpers", None)
+    for name, (old, new) in changes.items():
+        path = folder / f"{name}.py"
+        assert old in path.read_text()
+        path.write_text(path.read_text().replace(old, new))
+    return own.source_of(own.load_object("net.py:Net", folder)).fingerprint
+
+
+@pytest.mark.parametrize(
+    ("change", "is_seen"),
+    [
+        ({"net": ("SCALE = 2", "SCALE = 3")}, True),
+        ({"net": ("self.num_classes)", "self.num_classes, use_bias=False)")}, True),
+        ({"net": ("width: int = 4", "width: int = 5")}, True),
+        ({"helpers": ("x * scale", "x + scale")}, True),
+        ({"net": ("AXIS = (1, 2)", "AXIS = (1, 2, 3)")}, False),
+        ({"net": ("return AXIS", "return None")}, False),
+        ({"net": ("# a comment", "# another")}, False),
+        ({"net": ("Docstring.", "Another.")}, False),
+        ({"net": ("A small network.", "Mine.")}, False),
+        ({"helpers": ("return 1", "return 2")}, False),
+    ],
+)
+def test_a_fingerprint_is_of_what_the_class_is_made_of(write, change, is_seen):
+    folder = write(net=NETWORK, helpers=HELPERS)
+    before = fingerprint(folder)
+    assert (fingerprint(folder, **change) != before) is is_seen
+
+
+def test_what_is_kept_is_all_that_the_class_needs(write, tmp_path):
+    folder = write(net=NETWORK, helpers=HELPERS, other="x = 1")
+    source = own.source_of(own.load_object("net.py:Net", folder))
+    assert [path.name for path in source.files] == ["net.py", "helpers.py"]
+    own.keep(source, tmp_path / "kept")
+    for path in folder.glob("*.py"):
+        path.unlink()
+    sys.modules.pop("helpers")
+    again = own.load_kept(str(source.path), source.spec, tmp_path / "kept")
+    assert own.source_of(again).fingerprint == source.fingerprint
+    assert again(num_classes=2).width == 4
+
+
+def test_a_class_in_a_package_is_kept_with_it(write, tmp_path):
+    folder = write()
+    (folder / "nets_of_mine").mkdir()
+    (folder / "nets_of_mine" / "__init__.py").write_text("")
+    (folder / "nets_of_mine" / "small.py").write_text(textwrap.dedent(NETWORK).replace("from helpers", "from .helpers"))
+    (folder / "nets_of_mine" / "helpers.py").write_text(textwrap.dedent(HELPERS))
+    source = own.source_of(own.load_object("nets_of_mine.small:Net", folder))
+    assert source.spec == "nets_of_mine.small:Net"
+    own.keep(source, tmp_path / "kept")
+    found = {path.relative_to(tmp_path / "kept").as_posix() for path in (tmp_path / "kept").rglob("*.py")}
+    assert found == {f"nets_of_mine/{name}.py" for name in ("__init__", "small", "helpers")}
+
+
+def test_the_options_of_a_network_are_the_fields_of_its_class(write):
+    cls = own.load_object("net.py:Net", write(net=NETWORK, helpers=HELPERS))
+    options = registry.options(cls)
+    assert {name: (option.kind, option.default) for name, option in options.items()} == {
+        "width": (int, 4),
+        "rate": (float, 1.0),
+        "groups": (int, None),
+        "pair": (tuple, (1, 2)),
+    }
+
+
+def test_what_a_preset_suggests_is_dropped_and_what_the_user_sets_is_refused(write, tiny):
+    tiny.folder = str(write(net=NETWORK, helpers=HELPERS))
+    tiny.model.update(alpha=1.0, total_stride=8, bn_momentum=0.9)  # as the preset has them
+    resolved = resolve(tiny, {"model.name": "net.py:Net", "model.width": 8})
+    assert {"width": 8, "pair": (1, 2)}.items() <= resolved.model.to_dict().items()
+    assert "alpha" not in resolved.model
+    assert resolved.model.spec == "net.py:Net"
+    assert resolved.model.path.endswith("my nets/net.py")
+    for key, value, message in (
+        ("model.alpha", 0.5, r"config\.model\.alpha=0\.5: net\.py:Net has no such option .*\(it has width, rate"),
+        ("model.widht", 8, "unknown field config.model.widht: did you mean model.width"),
+        ("model.width", 2.5, "config.model.width=2.5: must be of type int"),
+    ):
+        with pytest.raises(UserError, match=message):
+            resolve(tiny, {"model.name": "net.py:Net", key: value})
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("absent.py:Net", r"'absent\.py:Net': there is no file .*my nets/absent\.py"),
+        ("net.py:Nett", r"net\.py has no Nett: did you mean Net\?"),
+        ("net.py:AXIS", r"\(1, 2\) is no class of flax\.linen\.Module"),
+        ("absent_package.nets:Net", r"there is no module absent_package\.nets, neither installed nor in .*my nets"),
+        ("broken.py:Net", r"broken\.py, line 3: .*never closed"),
+        ("raising.py:Net", r"raising\.py, line 2: ZeroDivisionError: division by zero"),
+        ("leaving.py:Net", r"leaving\.py, line 1: SystemExit: 3"),
+        ("mobilenet_v4", r"did you mean mobilenet_v\d\? \(known: mobilenet_v1"),
+        ("no_train.py:Net", r"Net\.__call__ must take \(x, train\)"),
+        ("no_classes.py:Net", r"Net has no field num_classes"),
+    ],
+)
+def test_a_name_that_leads_nowhere_is_refused_in_one_line(write, tiny, name, message):
+    module = "import flax.linen as nn\nclass Net(nn.Module):\n"
+    tiny.folder = str(
+        write(
+            net=NETWORK,
+            helpers=HELPERS,
+            broken="\n\nx = (",
+            raising="y = 1\nx = 1 / 0",
+            leaving="raise SystemExit(3)",
+            no_train=f"{module}    num_classes: int\n    def __call__(self, x):\n        return x\n",
+            no_classes=f"{module}    width: int = 1\n    def __call__(self, x, train):\n        return x\n",
+        )
+    )
+    with pytest.raises(UserError, match=message) as error:
+        resolve(tiny, {"model.name": name})
+    assert "\n" not in str(error.value)
+
+
+def test_a_class_that_no_other_process_could_import_is_refused(tiny):
+    class Local(nn.Module):
+        num_classes: int
+
+        def __call__(self, x, train):
+            return x
+
+    with pytest.raises(UserError, match=r"Local stands in a function, .*write it to a file .*my_network\.py:Local"):
+        own.source_of(Local)
+    Local.__qualname__, Local.__module__ = "Local", "__main__"
+    own.source_of.cache_clear()
+    with pytest.raises(UserError, match="stands in a notebook or a script"):
+        own.source_of(Local)
+
+
+def test_a_name_belongs_to_one_class(write):
+    folder = write(net=NETWORK, helpers=HELPERS)
+    cls = own.load_object("net.py:Net", folder)
+    registry.register("mine", cls)
+    registry.register("mine", cls)
+    with pytest.raises(UserError, match="the name is MobileNetV1's already"):
+        registry.register("mobilenet_v1", cls)
+
+
+def test_a_config_file_is_executed_once(write):
+    text = """
+        from mnet_jax import presets
+        SEEN = []
+
+        def get_config():
+            SEEN.append("get_config")
+            return presets.get("mnist5k")
+
+        def sweep(config):
+            for seen in SEEN:
+                yield {"seed": len(SEEN)}
+    """
+    file = load(write(config=text) / "config.py", overrides=[("train.epochs", "2")])
+    assert file.trials() == [{"seed": 1}]
+    assert file.config.train.epochs == 2.0
+    assert file.overridden == ("train.epochs",)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("x = 1", r"a config file defines get_config\(dataset\)"),
+        ("def get_config():\n    return None", "get_config must return a ConfigDict.*not None"),
+        ("def get_config():\n    return {}", r"get_config must return a ConfigDict.*not \{\}"),
+        ("def get_config():\n    raise KeyError('a')", r"line 2: KeyError: 'a'"),
+        ("sweep = 3\ndef get_config():\n    pass", "sweep must be a function of the config that yields dicts; it is 3"),
+        (
+            "from ml_collections import ConfigDict\ndef get_config():\n    return ConfigDict({'a': 1})",
+            r"get_config must start from presets\.get",
+        ),
+    ],
+)
+def test_a_config_file_that_is_none_is_refused_in_one_line(write, text, message):
+    with pytest.raises(UserError, match=message) as error:
+        load(write(config=text) / "config.py")
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("body", "message"),
+    [
+        ("return 3", r"must yield dicts with dotted keys, not 3"),
+        ("yield 'seed'", r"must yield dicts with dotted keys, not 'seed'"),
+        ("yield {1: 2}", r"must yield dicts with dotted keys, not \{1: 2\}"),
+        ("yield {}['x']", r"line 6: KeyError: 'x'"),
+    ],
+)
+def test_a_sweep_that_yields_no_overrides_is_refused(write, body, message):
+    text = f"""
+        from mnet_jax import presets
+        def get_config():
+            return presets.get("mnist5k")
+        def sweep(config):
+            {body}
+    """
+    file = load(write(config=text) / "config.py")
+    with pytest.raises(UserError, match=message):
+        file.trials()
+
+
+def test_origins_say_who_set_a_field(write):
+    text = """
+        from mnet_jax import presets
+        def get_config():
+            config = presets.get("mnist5k")
+            config.optim.momentum = 0.8
+            return config
+    """
+    file = load(write(config=text) / "config.py", overrides=[("seed", "3"), ("train.epochs", "8.0")])
+    origins = {key: (value, origin) for key, value, origin in file.origins()}
+    assert origins["seed"] == (3, "flag")
+    assert origins["train.epochs"] == (8.0, "flag")
+    assert origins["optim.momentum"] == (0.8, "file")
+    assert origins["train.batch_size"] == (32, "preset")
+    assert origins["optim.schedule"] == ("cosine", "default")
+    assert origins["model.bn_epsilon"] == (1e-3, "network")
+    assert origins["data.mean"] == ((0.5,), "default")
+    assert "model.residual" not in origins
