@@ -1,0 +1,110 @@
+"""A trial's network as it was saved, to use."""
+
+import dataclasses
+import functools
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import linen as nn
+from ml_collections import ConfigDict
+
+from mnet_jax.config import own
+from mnet_jax.config.dotted import from_json
+from mnet_jax.config.durations import in_steps
+from mnet_jax.data.augment import standardize
+from mnet_jax.errors import UserError
+from mnet_jax.models import registry
+from mnet_jax.train import optim, step
+from mnet_jax.train.checkpoint import Checkpoints
+from mnet_jax.workdir.files import TrialFolder
+
+
+@dataclasses.dataclass(frozen=True)
+class Trained:
+    """A network with its variables.
+
+    Attributes:
+      config: the resolved config of its trial.
+      module: the Linen module.
+      variables: {"params", "batch_stats"} that are evaluated: moving averages where the trial has them.
+      step: updates behind them.
+      classes: names of the classes by label, or their numbers where the data have no names.
+    """
+
+    config: ConfigDict
+    module: nn.Module
+    variables: Mapping[str, Any]
+    step: int
+    classes: tuple[str, ...]
+
+    def preprocess(self, images: Sequence) -> np.ndarray:
+        """Images as the stream of an evaluation has them: (batch, image_size, image_size, channels), uint8.
+
+        Args:
+          images: paths, encoded bytes, or uint8 arrays (height, width) or (height, width, channels); or one array
+            (batch, height, width, channels).
+
+        Raises:
+          UserError: an image cannot be read, or has a size that the trial's evaluation would refuse.
+        """
+        from mnet_jax.data.decode import prepared
+
+        return np.stack([prepared(image, self.config.data) for image in images])
+
+    def logits(self, images: Sequence) -> np.ndarray:
+        """Logits (batch, num_classes), float32, equal to those of an evaluation of the same images.
+
+        Args:
+          images: as `preprocess` takes them.
+        """
+        return np.asarray(self._apply(self.variables, self.preprocess(images)))
+
+    def predict(self, images: Sequence) -> np.ndarray:
+        """Probabilities (batch, num_classes) of `classes`; see `logits`."""
+        return np.asarray(jax.nn.softmax(self.logits(images)))
+
+    @functools.cached_property
+    def _apply(self):
+        def apply(variables, images):
+            return self.module.apply(
+                variables, standardize(images, self.config.data, self.config.input_size), train=False
+            )
+
+        return jax.jit(apply)
+
+
+def load_network(folder: TrialFolder, config: ConfigDict) -> None:
+    """Makes a network of one's own known by its name, from the source that its sweep keeps.
+
+    Raises:
+      UserError: that is not there any more.
+    """
+    if config.model.get("fingerprint"):
+        kept = folder.workdir().source_path(config.model.fingerprint)
+        registry.MODELS.pop(config.model.name, None)  # what the config file has may be newer
+        registry.register(config.model.name, own.load_kept(config.model.path, config.model.spec, kept))
+
+
+def load(folder: TrialFolder) -> Trained:
+    """The network of a trial's latest checkpoint.
+
+    Raises:
+      UserError: it is no folder of a trial, there is no checkpoint yet, or it cannot be read.
+    """
+    if not folder.has_config():
+        raise UserError(f"{folder.path} is no folder of a trial (it has no config.json)")
+    config = from_json(folder.config_text())
+    load_network(folder, config)
+    module = registry.build(config.model)
+    checkpoints = Checkpoints(folder.checkpoints_path)
+    if checkpoints.latest_step() is None:
+        raise UserError(f"trial {folder.name} has no checkpoint yet")
+    optimizer, _ = optim.build(config.optim, in_steps(config, 1))
+    abstract_state = jax.eval_shape(lambda: step.create_state(module, optimizer, config, config.seed))
+    state, _ = checkpoints.restore(abstract_state)
+    checkpoints.close()
+    classes = config.data.get("class_names") or tuple(map(str, range(config.model.num_classes)))
+    return Trained(config, module, jax.tree.map(jnp.asarray, state.evaluated()), int(state.step), tuple(classes))
