@@ -4,7 +4,7 @@ import pathlib
 import re
 import sys
 import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import NoReturn
 
 from absl import app, flags, logging
@@ -89,15 +89,3 @@ def _explain(error: Exception, argv: list[str]) -> str:
             return " ".join(text.split()).removeprefix("flag --")
         return text.strip().splitlines()[-1].partition("UserError: ")[2] or text
     return "".join(traceback.format_exception(error))
-
-
-def aligned(header: Sequence[str], rows: Sequence[Sequence[str]], numeric: Sequence[bool]) -> str:
-    """Columns padded to equal width, numbers to the right, two blanks between."""
-    lines = [header, *rows]
-    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
-
-    def pad(cells):
-        columns = zip(cells, widths, numeric, strict=True)
-        return "  ".join(cell.rjust(width) if right else cell.ljust(width) for cell, width, right in columns).rstrip()
-
-    return "\n".join(map(pad, lines))

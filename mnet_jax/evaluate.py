@@ -19,7 +19,6 @@ from rich.console import Console
 from rich.progress import track
 
 from mnet_jax import cli
-from mnet_jax.cli import aligned
 from mnet_jax.config.dotted import from_json
 from mnet_jax.config.durations import in_steps
 from mnet_jax.config.resolve import resolve
@@ -31,6 +30,7 @@ from mnet_jax.devices.process import configure
 from mnet_jax.errors import UserError
 from mnet_jax.models import registry
 from mnet_jax.pretrained import recipes
+from mnet_jax.report.tables import table
 from mnet_jax.train import optim, step
 from mnet_jax.train.checkpoint import Checkpoints
 from mnet_jax.train.evaluation import Tally
@@ -116,7 +116,7 @@ def _of_workdir(workdir: Workdir) -> int:
             rows.append((name, *"-----"))
             print(error)
             status = 1
-    print(aligned(("trial", "step", "top1", "top5", "loss", "images"), rows, (False, *[True] * 5)))
+    print(table(("trial", "step", "top1", "top5", "loss", "images"), rows, (False, *[True] * 5)))
     return status
 
 
