@@ -41,6 +41,7 @@ _COLUMN_OF = {  # fields that have a column of a shorter name
     "data.name": "dataset",
     "data.tfds_name": "dataset",
 }
+_REACHED = ("top1", "top5", "loss", "epochs", "steps", "images_per_second", "wall_seconds", "test_images")
 _TEXT = ("trial", "status", "model", "device", "dataset", "error", "replicate")  # columns whose cells are bare text
 _LONGEST_TEXT = 10_000  # characters; the csv module refuses to read cells of 128 kB
 _NO_PART_OF_A_TRIAL = ("sweep", "tune", "tune_epochs", "options", "launch")  # sections of a config
@@ -108,7 +109,8 @@ def _cell(key: str, value: Any) -> str:
     if value is None:
         return ""
     if key in _TEXT:
-        return str(value)[:_LONGEST_TEXT].encode(errors="backslashreplace").decode()
+        text = str(value)[:_LONGEST_TEXT].replace("\r", "\n")  # the csv module writes a bare \r that it cannot read
+        return text.encode(errors="backslashreplace").decode()
     is_plain = isinstance(value, str) and value.isprintable() and _parse(key, value) == value
     return value if is_plain else json.dumps(value)
 
@@ -132,7 +134,7 @@ class _Trial:
 
 def _counted(workdir: Workdir) -> dict[str, dict[str, int]]:
     try:
-        return dict(workdir.sweep().get("trials", {}))
+        return {name: dict(counts) for name, counts in workdir.sweep().get("trials", {}).items()}
     except _BROKEN:
         return {}
 
@@ -144,7 +146,7 @@ def _names(workdir: Workdir, counted: Iterable[str]) -> Iterator[str]:
 
 
 def _read_trial(folder: TrialFolder, counted: Mapping[str, int]) -> _Trial:
-    row = {"trial": folder.name, "status": FAILED} | dict(counted)
+    row = {"trial": folder.name, "status": FAILED, **counted}
     settings: Settings = {}
     part = "config.json"
     try:
@@ -156,13 +158,19 @@ def _read_trial(folder: TrialFolder, counted: Mapping[str, int]) -> _Trial:
         if status == DONE:
             part = "result.json"
             result = folder.result()
-            row |= {column: result[column] for column in COLUMNS if column in result}
-            row["top1"] = float(result["top1"])
+            row |= {column: _number(result[column]) for column in _REACHED if result.get(column) is not None}
+            row |= {"top1": _number(result["top1"]), "device": result.get("device")}
         row["status"] = status
     except _BROKEN as error:
         reason = "is missing" if isinstance(error, FileNotFoundError) else f"cannot be read ({error!r})"
-        row |= {"error": f"{part} {reason}", "top1": None}
+        row["error"] = f"{part} {reason}"
     return _Trial(row, settings)
+
+
+def _number(value: Any) -> float:
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise TypeError(f"{value!r} is no number")
+    return value
 
 
 def _settings(config: Mapping) -> Settings:
