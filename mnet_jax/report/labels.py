@@ -8,7 +8,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.text import Text
 
-_AWAY = (7, 14, 24, 38, 56, 80)  # points of distance that are tried
+_AWAY = (7, 14, 24, 38, 56, 80, 120)  # points of distance that are tried
 _DIRECTIONS = ((1, 0), (-1, 0), (1, 1), (-1, 1), (1, -1), (-1, -1), (0, 1), (0, -1))
 _RADIUS = 5  # of a marker, in points
 

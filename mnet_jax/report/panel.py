@@ -49,6 +49,11 @@ class Panel:
             self._legend = axes.legend(handles=handles, frameon=False, loc="best", fontsize=9)
 
     @property
+    def has_bars(self) -> bool:
+        """Whether there are error bars."""
+        return any(point.sd for point in self._points)
+
+    @property
     def has_shifts(self) -> bool:
         """Whether points of one cost stand side by side."""
         return any(shift for *_, shift in self._places.values())

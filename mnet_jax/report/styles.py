@@ -18,6 +18,7 @@ from matplotlib.lines import Line2D
 from mnet_jax.report.points import Point, differing, grouped, in_words, names, separating, settings_columns, values
 
 MOST = 8  # styles of one kind that can be told apart
+_MOST_WORDS = 12  # lines of a panel that are told apart by words
 
 _COLORS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#000000", "#8C510A")  # Okabe and Ito
 _SCALES = (("viridis", 0.0, 0.84), ("YlOrRd", 1.0, 0.45), ("PuRd", 1.0, 0.45))  # from the largest value to the smallest
@@ -92,9 +93,34 @@ def assign(points: Sequence[Point], is_alone: bool = True) -> Roles:
     return Roles(color, marker, dash, tuple(named), usual, told)
 
 
-def _like(roles: Roles, other: Roles) -> Roles:
-    """Roles that show, with the colour and the marker that they do not need, what those of another panel show."""
-    return dataclasses.replace(roles, color=roles.color or other.color, marker=roles.marker or other.marker)
+def multiples(points: Sequence[Point]) -> list[tuple[str, list[Point]]]:
+    """A panel of all points; or, where more lines than can be read would need words, one for each value of a setting.
+
+    Each with what its points share.
+    """
+    lines: collections.Counter = collections.Counter()
+    for own in _by_model(points).values():
+        roles = assign(own, len(_by_model(points)) == 1)
+        if roles.named:
+            lines[roles.named[0]] += len({values(point, roles.on_one_line) for point in own})
+    if lines.total() <= _MOST_WORDS:
+        return [("", list(points))]
+    column = lines.most_common(1)[0][0]
+    name = names(settings_columns([point.row for point in points]))[column]
+    found = _values(points, column)
+    if len(found) > MOST:
+        return [("", list(points))]
+    return [(in_words(name, value), [p for p in points if p.get(column) == value]) for value in found]
+
+
+def _like(roles: Roles, other: Roles, points: Sequence[Point]) -> Roles:
+    """Roles that also show, with the colour and the marker that their points do not need, what another panel's do."""
+    used = (*roles.on_one_line, roles.marker)
+    free = [
+        column if column not in used and any(point.get(column) is not None for point in points) else None
+        for column in (other.color, other.marker)
+    ]
+    return dataclasses.replace(roles, color=roles.color or free[0], marker=roles.marker or free[1])
 
 
 class Styles:
@@ -106,19 +132,19 @@ class Styles:
         self._roles = [
             {model: assign(own, len(self.models) == 1) for model, own in _by_model(panel).items()} for panel in panels
         ]
-        for beside in self._roles[1:]:
-            for model in self._roles[0].keys() & beside.keys():
-                self._roles[0][model] = _like(self._roles[0][model], beside[model])
+        for (i, panel), beside in itertools.product(enumerate(self._roles), tuple(self._roles)):
+            for model in panel.keys() & beside.keys():
+                panel[model] = _like(panel[model], beside[model], _by_model(panels[i])[model])
         self.names = names(settings_columns([point.row for point in everything]))
         self.dashes = {
             column: dict(zip(_values(everything, column), itertools.cycle(_DASHES), strict=False))
-            for column in ("model", *(roles.dash for panel in self._roles for roles in panel.values() if roles.dash))
+            for column in ("model", *(roles.dash for roles in self.all_roles() if roles.dash))
         }
         self.colors: dict[str, dict[Any, Any]] = {}
         self.markers: dict[str, dict[Any, str]] = {}
         palette, scales = itertools.cycle(_COLORS), itertools.cycle(_SCALES)
         free_markers = list(_MARKERS)
-        for roles in (roles for panel in self._roles for roles in panel.values()):
+        for roles in self.all_roles():
             if roles.color and roles.color not in self.colors:
                 found = _values(everything, roles.color)
                 is_scale = len(found) > 3 and _is_numeric(everything, roles.color)
@@ -140,6 +166,10 @@ class Styles:
 
     def roles(self, panel: int, model: str) -> Roles:
         return self._roles[panel].get(model, Roles())
+
+    def all_roles(self) -> Iterator[Roles]:
+        """Of every network of every panel."""
+        return itertools.chain.from_iterable(panel.values() for panel in self._roles)
 
     def color(self, panel: int, point: Point):
         column = self.roles(panel, point.get("model")).color

@@ -241,7 +241,8 @@ def test_imagenet_stands_beside_the_papers_curve(drawn):
     top = max(bar.lines[0].get_ydata()[0] for bar in published.containers)
     assert top == pytest.approx(71.8)
     assert ours.get_ylim() == published.get_ylim()
-    assert ours.get_ylim()[0] < 52 and ours.get_ylim()[1] > 71.8
+    assert ours.get_ylim()[0] < 52
+    assert ours.get_ylim()[1] > 71.8
 
 
 @pytest.mark.parametrize("dataset", ["imagenette/320px", "imagenet_v2/matched-frequency", "mnist5k"])

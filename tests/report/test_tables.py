@@ -19,7 +19,7 @@ def test_numbers_stand_to_the_right_and_no_blanks_follow():
 
 def test_a_long_row_is_neither_cut_nor_wrapped():
     words = ["x" * 400, "[red]not markup[/red]", ":smile:"]
-    header, row = table(("a", "b", "c"), [words], (False,) * 3).splitlines()
+    _, row = table(("a", "b", "c"), [words], (False,) * 3).splitlines()
     assert row.split("  ") == words
 
 
