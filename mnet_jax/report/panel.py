@@ -16,6 +16,7 @@ from mnet_jax.report.points import Point, grouped, in_words, number, values
 from mnet_jax.report.styles import Styles, is_number
 
 _MOST_TICKS = 12  # on a colour bar
+_MOST_ENTRIES = 10  # of a legend among the points
 _APART, _MOST_APART = 5, 24  # points between neighbours of one cost, and between all of them
 
 
@@ -59,9 +60,12 @@ class Panel:
         return any(shift for *_, shift in self._places.values())
 
     def has_room_for_its_legend(self) -> bool:
-        """Whether the legend covers nothing; after a layout."""
-        box = self._legend and self._legend.get_window_extent().extents
-        return box is None or not is_over(self._axes, box, self._markers, self._lines)
+        """Whether the legend is short and covers nothing; after a layout."""
+        if not self._legend:
+            return True
+        box = self._legend.get_window_extent().extents
+        is_short = len(self._legend.get_lines()) <= _MOST_ENTRIES
+        return is_short and not is_over(self._axes, box, self._markers, self._lines)
 
     def drop_legend(self) -> list[Line2D]:
         """Takes the legend away and returns its entries."""

@@ -18,7 +18,7 @@ from mnet_jax.workdir.results import Row
 
 PUBLISHED = importlib.resources.files("mnet_jax.cost").joinpath("published.json")  # the papers' cells, exact costs
 
-_IMAGENET = ("imagenet", "imagenet2012")
+_IMAGENET = ("imagenet", "imagenet_validation", "imagenet2012")
 _AXES = {
     "mult_adds": ("accuracy_vs_mult_adds.png", "Mult-Adds per image"),
     "params": ("accuracy_vs_params.png", "trainable parameters"),
@@ -117,8 +117,13 @@ def _published(rows: Sequence[Row]) -> list[Row]:
     if not all(str(row["dataset"]).partition(":")[0] in _IMAGENET for row in rows):
         return []
     models = {row["model"] for row in rows}
-    table = json.loads(PUBLISHED.read_text())
-    return [row for row in table if row.get("model") in models and row["table"].startswith("TF-slim")]
+    cells = json.loads(PUBLISHED.read_text())
+    columns = ("model", "alpha", "input_size", "mult_adds", "params", "top1")
+    return [
+        dict.fromkeys(results.COLUMNS) | {column: cell[column] for column in columns}
+        for cell in cells
+        if cell.get("model") in models and cell["table"].startswith("TF-slim")
+    ]
 
 
 def _note(styles: Styles, num_missing: int, panels: Sequence[Panel]) -> str:

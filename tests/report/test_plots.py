@@ -163,15 +163,21 @@ def test_four_sizes_have_the_colours_of_an_ordered_scale():
 
 
 CROWDS = {
-    "ablation": [
-        row_of(i, **own)
-        for i, own in enumerate([{}] * 0 + [{f"model__option{k}": k == j for k in range(8)} for j in range(9)])
-    ],
+    "ablation": [row_of(j, **{f"model__option{k}": k == j for k in range(8)}) for j in range(9)],
     "rates": product(optim__learning_rate=(0.1, 0.2, 0.3), optim__weight_decay=[i / 1e4 for i in range(1, 10)]),
     "grid": product(
         alpha=(1.0, 0.5), model__act=("relu", "swish"), model__depth=(1, 2, 3), input_size=(28, 24, 20, 16)
     ),
 }
+
+
+def test_many_lines_that_need_words_become_small_multiples(drawn):
+    figure = drawn(CROWDS["grid"])[0]
+    assert [axes.get_title() for axes in figure.axes] == ["depth 3", "depth 2", "depth 1"]
+    assert [len(axes.containers) for axes in figure.axes] == [16, 16, 16]
+    assert len({axes.get_xlim() for axes in figure.axes}) == len({axes.get_ylim() for axes in figure.axes}) == 1
+    assert "mobilenet_v1 on mnist5k" in figure._suptitle.get_text()
+    assert {"act relu", "act swish", "alpha 1", "input size 16"} < set(legend_of(figure))
 
 
 @pytest.mark.parametrize("rows", CROWDS.values(), ids=CROWDS)
@@ -234,13 +240,15 @@ def test_whatever_is_swept_no_two_points_look_the_same(data):
     assert len(on_a_line) == len(found), "on lines"
 
 
-def test_imagenet_stands_beside_the_papers_curve(drawn):
-    figure = drawn([row | {"dataset": "imagenet"} for row in product(model=("mobilenet_v2",), alpha=(1.0, 0.5))])[0]
+@pytest.mark.parametrize("dataset", ["imagenet", "imagenet_validation", "imagenet2012:5.1.0"])
+def test_imagenet_stands_beside_the_papers_curve(drawn, dataset):
+    figure = drawn([row | {"dataset": dataset} for row in product(model=("mobilenet_v2",), alpha=(1.0, 0.5))])[0]
     ours, published = figure.axes
     assert "published" in published.get_title()
     top = max(bar.lines[0].get_ydata()[0] for bar in published.containers)
     assert top == pytest.approx(71.8)
     assert ours.get_ylim() == published.get_ylim()
+    assert figure._supxlabel is None, "nothing but the costs, alpha and the size is known of the papers' trials"
     assert ours.get_ylim()[0] < 52
     assert ours.get_ylim()[1] > 71.8
 
