@@ -119,17 +119,7 @@ def _help(description: str) -> str:
 
 
 def _fields_as_text(file: "ConfigFile") -> str:
+    from mnet_jax.report.tables import table
+
     rows = [(key, repr(value), origin) for key, value, origin in file.origins()]
-    return aligned(("field", "value", "origin"), rows, (False, False, False))
-
-
-def aligned(header: Sequence[str], rows: Sequence[Sequence[str]], numeric: Sequence[bool]) -> str:
-    """Columns padded to equal width, numbers to the right, two blanks between."""
-    lines = [header, *rows]
-    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
-
-    def pad(cells):
-        columns = zip(cells, widths, numeric, strict=True)
-        return "  ".join(cell.rjust(width) if right else cell.ljust(width) for cell, width, right in columns).rstrip()
-
-    return "\n".join(map(pad, lines))
+    return table(("field", "value", "origin"), rows, (False, False, False))

@@ -19,7 +19,6 @@ from rich.console import Console
 from rich.progress import track
 
 from mnet_jax import cli
-from mnet_jax.cli import aligned
 from mnet_jax.data import cache
 from mnet_jax.data.stream import open_stream
 from mnet_jax.devices.mesh import make_mesh, replicated_on, sharded_on
@@ -27,6 +26,7 @@ from mnet_jax.devices.process import configure
 from mnet_jax.errors import UserError
 from mnet_jax.models import registry
 from mnet_jax.pretrained import recipes
+from mnet_jax.report.tables import table
 from mnet_jax.train import inputs, step
 from mnet_jax.train.evaluation import Tally
 from mnet_jax.train.trained import load
@@ -102,7 +102,7 @@ def _of_workdir(workdir: Workdir) -> int:
             rows.append((name, *"-----"))
             print(error)
             status = 1
-    print(aligned(("trial", "step", "top1", "top5", "loss", "images"), rows, (False, *[True] * 5)))
+    print(table(("trial", "step", "top1", "top5", "loss", "images"), rows, (False, *[True] * 5)))
     return status
 
 

@@ -8,8 +8,8 @@ import json
 from absl import flags
 
 from mnet_jax import cli
-from mnet_jax.cli import aligned
 from mnet_jax.cost.layers import Cost, as_dict, count_network
+from mnet_jax.report.tables import table
 from mnet_jax.train.inputs import settle
 
 
@@ -20,7 +20,7 @@ def as_table(cost: Cost) -> str:
     for layer in cost.layers:
         shapes = ("x".join(map(str, shape)) for shape in (layer.input_shape, layer.output_shape))
         rows.append((layer.name, layer.kind, *shapes, f"{layer.mult_adds:,}", f"{layer.params:,}"))
-    layers = aligned(header, rows, numeric=(False, False, False, False, True, True))
+    layers = table(header, rows, numeric=(False, False, False, False, True, True))
     header = ("kind", "Mult-Adds", "share", "params", "weights", "share")
     rows = [
         (
@@ -33,7 +33,7 @@ def as_table(cost: Cost) -> str:
         )
         for kind, part in [*cost.by_kind().items(), ("total", cost)]
     ]
-    kinds = aligned(header, rows, numeric=(False, True, True, True, True, True))
+    kinds = table(header, rows, numeric=(False, True, True, True, True, True))
     largest = cost.largest_activation()
     activations = (
         f"activations of one example: {cost.activation_bytes:,} bytes in all; "

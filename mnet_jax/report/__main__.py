@@ -1,8 +1,9 @@
-"""The table of a sweep to plots, from files alone.
+"""The trials of a sweep to a table and plots, from files alone.
 
     python -m mnet_jax.report --workdir DIR
 
-reads `results.csv` and draws `accuracy_vs_mult_adds.png` and `accuracy_vs_params.png`.
+collects `results.csv` anew from the folders of the trials; where only the table is left, as in `experiments/`, it is
+read. Draws `accuracy_vs_mult_adds.png` and `accuracy_vs_params.png`.
 """
 
 import argparse
@@ -17,13 +18,21 @@ from mnet_jax.workdir.files import Workdir
 
 def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m mnet_jax.report", description=__doc__.partition("\n")[0])
-    parser.add_argument("--workdir", required=True, help="folder of a sweep, with results.csv")
+    parser.add_argument("--workdir", required=True, help="folder of a sweep, with trials or a results.csv")
     workdir = Workdir(parser.parse_args(arguments).workdir)
-    if not workdir.results_path.exists():
-        parser.error(f"{workdir.results_path} does not exist; --workdir is the folder of a sweep")
-    rows = results.read(workdir.results_path)
+    try:
+        if workdir.trial("").path.is_dir():
+            rows = results.collect(workdir)
+            results.write(workdir, rows)
+        elif workdir.results_path.exists():
+            rows = results.read(workdir.results_path)
+        else:
+            parser.error(f"{workdir.results_path} does not exist; --workdir is the folder of a sweep")
+        paths = draw(workdir)
+    except OSError as error:
+        parser.error(f"cannot write {workdir.path}: {error.strerror}")
     print(*filter(None, (as_table(rows), as_summary(rows))), sep="\n\n")
-    print("\n".join(draw(workdir)) or "no trial is done yet: nothing to draw")
+    print("\n".join(paths) or "no trial is done yet: nothing to draw")
     return 0
 
 

@@ -1,20 +1,37 @@
 """The table of a sweep for people: a line per trial, and means over trials that differ in nothing but a seed."""
 
+import io
 import statistics
 from collections.abc import Sequence
 
-from mnet_jax.cli import aligned
-from mnet_jax.report.plots import _SETTINGS, _grouped
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from mnet_jax.report.points import differing, replicates, settings_columns
 from mnet_jax.workdir.files import DONE
 from mnet_jax.workdir.results import Row
 
 _TABLE = ("trial", "mult_adds", "params", "top1", "top5", "loss", "images_per_second", "wall_seconds", "status")
 
 
+def table(header: Sequence[str], rows: Sequence[Sequence[str]], numeric: Sequence[bool]) -> str:
+    """Columns padded to equal width, numbers to the right, two blanks between; never cut or wrapped."""
+    grid = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="")
+    for name, is_number in zip(header, numeric, strict=True):
+        grid.add_column(Text(name), justify="right" if is_number else "left", no_wrap=True)
+    for row in rows:
+        grid.add_row(*map(Text, row))
+    text = io.StringIO()
+    width = sum(max(2 * len(cell) for cell in column) + 2 for column in zip(header, *rows, strict=True))
+    Console(file=text, width=width, color_system=None, force_terminal=False, legacy_windows=False).print(grid)
+    return "\n".join(line.rstrip() for line in text.getvalue().splitlines())
+
+
 def as_table(rows: Sequence[Row], columns: Sequence[str] = _TABLE) -> str:
     """The rows as aligned text."""
     numeric = [column not in ("trial", "status") for column in columns]
-    return aligned(columns, [[_cell(column, row[column]) for column in columns] for row in rows], numeric)
+    return table(columns, [[_cell(column, row[column]) for column in columns] for row in rows], numeric)
 
 
 def as_summary(rows: Sequence[Row]) -> str:
@@ -23,19 +40,23 @@ def as_summary(rows: Sequence[Row]) -> str:
     "sd" is the standard deviation of top-1 among them, with n - 1 in the denominator.
     """
     done = [row for row in rows if row["status"] == DONE]
-    groups = _grouped(done, "model", "alpha", "input_size", *_SETTINGS)
-    if all(len(same) == 1 for _, same in groups):
+    groups = replicates(done)
+    if all(len(same) == 1 for same in groups):
         return ""
-    swept = [key for key in ("model", "alpha", "input_size", *_SETTINGS) if len({row[key] for row in done}) > 1]
+    swept = differing(done, settings_columns(done))
     columns = (*swept, "mult_adds", "params", "n", "top1", "sd", "top5", "loss")
     lines = []
-    for _, same in groups:
-        top1 = [row["top1"] for row in same]
-        means = {name: statistics.mean(row[name] for row in same) for name in ("top5", "loss")}
-        sd = f"{statistics.stdev(top1):.4f}" if len(top1) > 1 else None
-        line = same[0] | means | {"n": len(same), "top1": statistics.mean(top1), "sd": sd}
-        lines.append([_cell(column, line[column]) for column in columns])
-    return aligned(columns, lines, [column not in ("model", "options") for column in columns])
+    for same in groups:
+        means = {name: _mean([row[name] for row in same]) for name in ("top1", "top5", "loss")}
+        sd = f"{statistics.stdev(row['top1'] for row in same):.4f}" if len(same) > 1 else None
+        line = same[0] | means | {"n": len(same), "sd": sd}
+        lines.append([_cell(column, line.get(column)) for column in columns])
+    words = {column for column in swept for row in done if isinstance(row.get(column), str)}
+    return table(columns, lines, [column not in words for column in columns])
+
+
+def _mean(values: Sequence[float | None]) -> float | None:
+    return None if None in values else statistics.mean(values)
 
 
 def _cell(column: str, value) -> str:
@@ -43,4 +64,5 @@ def _cell(column: str, value) -> str:
         return "-"
     if column in ("top1", "top5", "loss"):
         return f"{value:.4f}"
-    return f"{value:,}" if isinstance(value, int) else str(value)
+    is_count = isinstance(value, int) and not isinstance(value, bool)
+    return f"{value:,}" if is_count else str(value)

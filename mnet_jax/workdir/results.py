@@ -1,13 +1,17 @@
-"""Trial folders to one table, from files alone."""
+"""Trial folders to one table, and the table back, from files alone."""
 
 import csv
+import dataclasses
+import hashlib
 import io
-import re
+import json
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
-from mnet_jax.workdir.files import DONE, Workdir, write_text
+from mnet_jax.config.fields import BY_KEY, FIELDS, effective
+from mnet_jax.workdir.files import DONE, FAILED, TrialFolder, Workdir, write_text
 
-COLUMNS = (
+CONTRACT = (
     "trial",
     "status",
     "model",
@@ -24,95 +28,202 @@ COLUMNS = (
     "images_per_second",
     "wall_seconds",
     "device",
-    "dataset",
-    "learning_rate",
-    "weight_decay",
-    "test_images",
-    "cache",
-    "options",
-    "error",
 )
+COLUMNS = (*CONTRACT, "dataset", "test_images", "error")  # of every table; swept fields and `replicate` follow
+SEEDS = ("seed", "data.seed")  # in which replicates differ
 
-_SHOWN = (
-    "name",
-    "alpha",
-    "input_size",
-    "image_size",
-    "seed",
-    "data.seed",
-    "epochs",
-    "init_from",
-    "learning_rate",
-    "weight_decay",
-)
-
-_INTEGERS = ("input_size", "seed", "mult_adds", "params", "steps", "test_images")
-_FLOATS = (
-    "alpha",
-    "top1",
-    "top5",
-    "loss",
-    "epochs",
-    "images_per_second",
-    "wall_seconds",
-    "learning_rate",
-    "weight_decay",
-)
+_COLUMN_OF = {  # fields that have a column of a shorter name
+    "model.name": "model",
+    "model.alpha": "alpha",
+    "input_size": "input_size",
+    "seed": "seed",
+    "train.epochs": "epochs",
+    "data.name": "dataset",
+    "data.tfds_name": "dataset",
+}
+_REACHED = ("top1", "top5", "loss", "epochs", "steps", "images_per_second", "wall_seconds", "test_images")
+_TEXT = ("trial", "status", "model", "device", "dataset", "error", "replicate")  # columns whose cells are bare text
+_LONGEST_TEXT = 10_000  # characters; the csv module refuses to read cells of 128 kB
+_NO_PART_OF_A_TRIAL = ("sweep", "tune", "tune_epochs", "options", "launch")  # sections of a config
+_DEFAULTS = {field.key: field.default for field in FIELDS}
+_ORDER = {field.key: (field.is_found, i) for i, field in enumerate(FIELDS)}
+_BROKEN = (OSError, ValueError, TypeError, AttributeError, KeyError, RecursionError)  # what reading a bad file raises
 
 Row = dict[str, Any]
+Settings = dict[str, Any]  # what a result depends on, by dotted key
 
 
 def collect(workdir: Workdir) -> list[Row]:
-    """One row per trial of the sweep, in its order; what a trial has not reached yet is None."""
-    return [_row(workdir, name, counted) for name, counted in workdir.sweep().get("trials", {}).items()]
+    """One row per trial of the workdir; what a trial has not reached yet is None.
+
+    The trials of the last sweep come first, in its order. A trial whose files are damaged has a row that says so.
+    """
+    counted = _counted(workdir)
+    trials = [_read_trial(workdir.trial(name), counted.get(name, {})) for name in _names(workdir, counted)]
+    columns = _columns(trials)
+    return [
+        dict.fromkeys(COLUMNS)
+        | trial.row
+        | {key: trial.settings.get(key) for key in columns}
+        | {"replicate": replicate(trial.settings) if trial.settings else None}
+        for trial in trials
+    ]
+
+
+def replicate(settings: Settings) -> str:
+    """Twelve hex digits, equal for trials that differ in nothing but their seeds.
+
+    A field at its default is left out, so that a field which a later version adds changes nothing.
+    """
+    own = {
+        key: value
+        for key, value in settings.items()
+        if key not in SEEDS and not (key in _DEFAULTS and value == _DEFAULTS[key])
+    }
+    return hashlib.sha256(json.dumps(own, sort_keys=True).encode()).hexdigest()[:12]
 
 
 def write(workdir: Workdir, rows: list[Row]) -> None:
     """Writes `results.csv`; readers see the old table or the new one."""
+    columns = dict.fromkeys(key for row in rows for key in row) or dict.fromkeys((*COLUMNS, "replicate"))
     text = io.StringIO(newline="")
-    writer = csv.DictWriter(text, COLUMNS, lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows)
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(columns)
+    writer.writerows([_cell(key, row.get(key)) for key in columns] for row in rows)
     write_text(workdir.results_path, text.getvalue())
 
 
 def read(path) -> list[Row]:
-    """The rows of a `results.csv`, with numbers as numbers and empty cells as None."""
+    """The rows of a `results.csv` of this or an earlier version, as `collect` made them."""
     with open(path, newline="") as file:
-        return [{key: _parse(key, value) for key, value in row.items()} for row in csv.DictReader(file)]
+        lines = csv.reader(file)
+        columns = next(lines, [])
+        return [
+            dict.fromkeys(COLUMNS) | {key: _parse(key, cell) for key, cell in zip(columns, line, strict=False)}
+            for line in lines
+        ]
 
 
-def _parse(key: str, value: str) -> Any:
-    if value == "":
+def _cell(key: str, value: Any) -> str:
+    """Nothing for None, text as it is, all else as JSON; so is text that reads as JSON, such as "1e5"."""
+    if value is None:
+        return ""
+    if key in _TEXT:
+        text = str(value)[:_LONGEST_TEXT].replace("\r", "\n")  # the csv module writes a bare \r that it cannot read
+        return text.encode(errors="backslashreplace").decode()
+    is_plain = isinstance(value, str) and value.isprintable() and _parse(key, value) == value
+    return value if is_plain else json.dumps(value)
+
+
+def _parse(key: str, cell: str) -> Any:
+    if cell == "":
         return None
-    if key in _INTEGERS:
-        return int(value)
-    return float(value) if key in _FLOATS else value
+    if key in _TEXT:
+        return cell
+    try:
+        return _tuples(json.loads(cell))
+    except (ValueError, RecursionError):
+        return cell
 
 
-def _options(name: str) -> str | None:
-    """What a trial's name says that no other column does, such as "separable=False"."""
-    parts = re.split(r",(?=[\w.]+=)", name.rpartition("-")[0])
-    return ",".join(part for part in parts if "=" in part and part.partition("=")[0] not in _SHOWN) or None
+@dataclasses.dataclass(frozen=True)
+class _Trial:
+    row: Row
+    settings: Settings  # empty where the config cannot be read
 
 
-def _row(workdir: Workdir, name: str, counted: dict[str, int]) -> Row:
-    folder = workdir.trial(name)
-    config = folder.config()
-    data = config["data"]
-    described = {
-        "trial": name,
-        "status": folder.status(),
-        "model": config["model"]["name"],
-        "alpha": config["model"]["alpha"],
-        "input_size": config["input_size"],
-        "seed": config["seed"],
-        "dataset": data["name"],
-        "learning_rate": config["optim"]["learning_rate"],
-        "weight_decay": config["optim"]["weight_decay"],
-        "cache": f"side{data['cache_side']}-q{data['cache_quality']}" if data.get("cache_side") else None,
-        "options": _options(name),
-        "error": folder.error(),
+def _counted(workdir: Workdir) -> dict[str, dict[str, int]]:
+    try:
+        return {name: dict(counts) for name, counts in workdir.sweep().get("trials", {}).items()}
+    except _BROKEN:
+        return {}
+
+
+def _names(workdir: Workdir, counted: Iterable[str]) -> Iterator[str]:
+    folder = workdir.trial("").path
+    found = sorted(path.name for path in folder.iterdir() if path.is_dir()) if folder.is_dir() else []
+    return iter(dict.fromkeys([*counted, *(name for name in found if not name.startswith("."))]))
+
+
+def _read_trial(folder: TrialFolder, counted: Mapping[str, int]) -> _Trial:
+    row = {"trial": folder.name, "status": FAILED, **counted}
+    settings: Settings = {}
+    part = "config.json"
+    try:
+        settings = _settings(folder.config())
+        row |= {column: settings.get(key) for key, column in _COLUMN_OF.items() if column != "dataset"}
+        row["dataset"] = settings.get("data.tfds_name") or settings.get("data.name")
+        part = "status.json"
+        status, row["error"] = folder.status(), folder.error()
+        if status == DONE:
+            part = "result.json"
+            result = folder.result()
+            row |= {column: _number(result[column]) for column in _REACHED if result.get(column) is not None}
+            row |= {"top1": _number(result["top1"]), "device": result.get("device")}
+        row["status"] = status
+    except _BROKEN as error:
+        reason = "is missing" if isinstance(error, FileNotFoundError) else f"cannot be read ({error!r})"
+        row["error"] = f"{part} {reason}"
+    return _Trial(row, settings)
+
+
+def _number(value: Any) -> float:
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise TypeError(f"{value!r} is no number")
+    return value
+
+
+def _settings(config: Mapping) -> Settings:
+    """What the result of a resolved config depends on; an earlier version's config has the defaults of newer fields."""
+    flat = dict(_flat(config))
+    if flat.get("model.name") is None:
+        raise ValueError("it names no model")
+    own = {key: value for key, value in flat.items() if key.partition(".")[0] not in _NO_PART_OF_A_TRIAL}
+    settings = effective(_DEFAULTS | own)
+    settings |= {key: own[key] for key in ("model.fingerprint",) if own.get(key) is not None}
+    if own.get("train.init_from") is not None and own.get("train.init_fingerprint") is None:
+        settings["train.init_from"] = own["train.init_from"]
+    return {
+        key: value
+        for key, value in settings.items()
+        if key.partition(".")[0] not in _NO_PART_OF_A_TRIAL and (key in BY_KEY or value is not None)
     }
-    reached = folder.result() if described["status"] == DONE else {}
-    return dict.fromkeys(COLUMNS) | described | counted | reached
+
+
+def _flat(node: Mapping, prefix: str = "") -> Iterator[tuple[str, Any]]:
+    for key, value in node.items():
+        if isinstance(value, Mapping):
+            yield from _flat(value, f"{prefix}{key}.")
+        else:
+            yield f"{prefix}{key}", _tuples(value)
+
+
+def _tuples(value: Any) -> Any:
+    return tuple(map(_tuples, value)) if isinstance(value, list) else value
+
+
+def _columns(trials: list[_Trial]) -> list[str]:
+    """The fields in which trials differ and which no other column tells: a network's options, then in FIELDS' order."""
+    keys = dict.fromkeys(key for trial in trials for key in trial.settings)
+    ordered = sorted(keys, key=lambda key: (key in _ORDER, _ORDER.get(key, (False, 0)), key))
+    known = [trial for trial in trials if trial.settings]
+    return [key for key in ordered if _differs(key, known) and not _is_told(key, known)]
+
+
+def _differs(key: str, trials: list[_Trial]) -> bool:
+    """Whether trials that have a field differ in it; among trials of one network, some may also lack it."""
+    values = {repr(trial.settings[key]) for trial in trials if key in trial.settings}
+    if len(values) > 1:
+        return True
+    if key in BY_KEY and key not in ("train.init_from", "model.fingerprint"):
+        return False  # another field, in which they differ, says that it has no effect
+    by_model = {(trial.row["model"], key in trial.settings) for trial in trials}
+    return len(by_model) > len({model for model, _ in by_model})
+
+
+def _is_told(key: str, trials: list[_Trial]) -> bool:
+    """Whether the column that a field has already tells its values apart."""
+    if key not in _COLUMN_OF:
+        return False
+    pairs = {(repr(trial.row.get(_COLUMN_OF[key])), repr(trial.settings.get(key))) for trial in trials}
+    return len(pairs) == len({told for told, _ in pairs})

@@ -1,0 +1,104 @@
+"""Rows to points: means over replicates, and the settings in which points differ."""
+
+import dataclasses
+import statistics
+from collections.abc import Callable, Hashable, Iterable, Sequence
+from typing import Any
+
+from mnet_jax.workdir.results import COLUMNS, SEEDS, Row
+
+_SETTINGS = ("model", "alpha", "input_size", "dataset", "epochs")  # of the columns that every table has
+_FOUND = ("data.fingerprint", "train.init_fingerprint", "model.fingerprint")  # said where nothing else tells
+
+
+@dataclasses.dataclass(frozen=True)
+class Point:
+    """Replicates: what they share, and their mean top-1 with its standard deviation (n - 1; 0 of one trial)."""
+
+    row: Row  # of the first of them
+    mean: float
+    sd: float
+
+    def get(self, column: str) -> Any:
+        return self.row.get(column)
+
+
+def replicates(rows: Sequence[Row]) -> list[list[Row]]:
+    """Rows that differ in nothing but a seed, together.
+
+    Tables of earlier versions have no column `replicate`: all their settings must agree.
+    """
+    old = (*settings_columns(rows), "test_images")
+    groups = grouped(rows, lambda row: (row.get("replicate"), *(() if row.get("replicate") else values(row, old))))
+    return list(groups.values())
+
+
+def points(rows: Sequence[Row]) -> list[Point]:
+    """The means of finished rows, in the order of the table."""
+    found = []
+    for same in replicates(rows):
+        top1 = [row["top1"] for row in same]
+        found.append(Point(same[0], statistics.mean(top1), statistics.stdev(top1) if len(top1) > 1 else 0.0))
+    return found
+
+
+def settings_columns(rows: Sequence[Row]) -> list[str]:
+    """The columns that are neither a name, nor measured, nor a seed; what is found in files comes last."""
+    beside = dict.fromkeys(key for row in rows for key in row if key not in (*COLUMNS, *SEEDS, "replicate"))
+    return sorted((*_SETTINGS, *beside), key=lambda column: column in _FOUND)
+
+
+def differing(rows: Iterable[Row | Point], columns: Iterable[str]) -> list[str]:
+    """The columns with more than one value."""
+    rows = list(rows)
+    return [column for column in columns if len({values(row, (column,)) for row in rows}) > 1]
+
+
+def separating(rows: Iterable[Row | Point], columns: Iterable[str]) -> list[str]:
+    """The columns, first come first, each of which tells rows apart that those before it leave together."""
+    rows = list(rows)
+    chosen: list[str] = []
+    count = 1
+    for column in columns:
+        finer = len({values(row, (*chosen, column)) for row in rows})
+        if finer > count:
+            chosen.append(column)
+            count = finer
+    return chosen
+
+
+def values(row: Row | Point, columns: Iterable[str]) -> tuple:
+    """What a row has in some columns, as a key."""
+    return tuple(row.get(column) for column in columns)
+
+
+def grouped(items: Iterable, key: Callable[[Any], Hashable]) -> dict[Hashable, list]:
+    """Items by key, in their order."""
+    groups: dict[Hashable, list] = {}
+    for item in items:
+        groups.setdefault(key(item), []).append(item)
+    return groups
+
+
+def names(columns: Sequence[str]) -> dict[str, str]:
+    """What columns are called on a plot: the last part of the key in plain words, the whole where that is unclear."""
+    short = [column.rpartition(".")[2] for column in columns]
+    clear = {
+        column: column if short.count(part) > 1 or part == "name" else part
+        for column, part in zip(columns, short, strict=True)
+    }
+    return {column: text.replace("_", " ").replace(".", " ") for column, text in clear.items()}
+
+
+def in_words(name: str, value: Any) -> str:
+    """ "alpha 0.5", "residual False", "cache side unset"; the options of an earlier version's table say it all."""
+    if value is None:
+        return f"{name} unset"
+    return str(value) if name == "options" else f"{name} {number(value)}"
+
+
+def number(value: Any) -> str:
+    """A value as short as it can be said; of a path the file."""
+    if isinstance(value, float):
+        return f"{value:g}" if float(f"{value:g}") == value else repr(value)
+    return str(value).rpartition("/")[2]
