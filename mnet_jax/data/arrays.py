@@ -36,7 +36,7 @@ class Arrays:
             yield i, {"image": file, "label": int(label), "file_name": f"{split}[{i}]"}
 
 
-_called: dict[Callable, Arrays] = {}  # one at a time: they may be large
+_called: dict[int, tuple[Callable, Arrays]] = {}  # by the function's id; one at a time, they may be large
 
 
 def read(name: str, function: Callable[[], Mapping]) -> Arrays:
@@ -45,10 +45,10 @@ def read(name: str, function: Callable[[], Mapping]) -> Arrays:
     Raises:
       UserError: that is no data set; the message says which split or value is wrong.
     """
-    if function not in _called:
+    if id(function) not in _called:
         _called.clear()
-        _called[function] = _checked(name, function())
-    return _called[function]
+        _called[id(function)] = function, _checked(name, function())
+    return _called[id(function)][1]
 
 
 def _checked(name: str, found: Mapping) -> Arrays:

@@ -43,6 +43,9 @@ def names(folder: pathlib.Path, left_out: LeftOut | None = None) -> tuple[str, .
     left_out = LeftOut() if left_out is None else left_out
     above, found = above_and_at(folder), []
     for entry in _entries(folder):
+        if entry.is_dir(follow_symlinks=False) and not entry.name.startswith("."):
+            found.append(entry.name)
+            continue
         info = _stat(entry.path)
         if entry.name.startswith("."):
             left_out[_HIDDEN_FOLDER if info and stat.S_ISDIR(info.st_mode) else _HIDDEN_FILE] += 1

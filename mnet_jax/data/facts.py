@@ -4,6 +4,7 @@ Light: reading a config asks for it, and loads no library that reads images.
 """
 
 import dataclasses
+import functools
 import pathlib
 from collections.abc import Sequence
 
@@ -86,12 +87,18 @@ def facts(data) -> Facts:
 
 
 def _of_imagenet(data) -> Facts:
-    from mnet_jax.data import class_folders
-
     if data.source_dir is None:
         return Facts()
     folders = [pathlib.Path(data.source_dir, split) for split in _IMAGENET_SPLITS[data.name]]
     if not all(folder.is_dir() for folder in folders):
         return Facts()
-    names = class_folders.common_names(folders)
+    names = _common_names(tuple(folders), tuple(folder.stat().st_mtime_ns for folder in folders))
     return with_classes(names) if names else Facts()
+
+
+@functools.lru_cache(maxsize=8)
+def _common_names(folders: tuple[pathlib.Path, ...], stamps: tuple[int, ...]) -> tuple[str, ...]:
+    """Listed again where a class has come or gone."""
+    from mnet_jax.data import class_folders
+
+    return class_folders.common_names(folders)

@@ -23,7 +23,7 @@ def is_own(data) -> bool:
 
 
 def is_builder(data) -> bool:
-    return registry.builder(data.name) is not None or ":" in data.name
+    return registry.builder(data.name) is not None or ":" in str(data.name)
 
 
 def root(data) -> pathlib.Path:

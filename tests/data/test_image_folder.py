@@ -428,3 +428,21 @@ def test_a_cache_is_filled_from_a_folder(flowers, own):
     found = cache.open_split(data, "train")
     assert len(found) == 48
     assert min(Image.open(io.BytesIO(found[0]["image"])).size) == 8
+
+
+def test_an_image_that_cannot_be_read_leaves_no_half_prepared_copy(tmp_path, fill, own, monkeypatch):
+    folder = fill(tmp_path / "set" / "a", 10)
+    data = own("image_folder", source_dir=str(tmp_path / "set"))
+    read = image_folder.ImageFolder._read
+
+    def without_one(self, member):
+        (folder / "3.jpg").unlink(missing_ok=True)
+        return read(self, member)
+
+    monkeypatch.setattr(image_folder.ImageFolder, "_read", without_one)
+    with pytest.raises(UserError) as error:
+        sources.prepare(data)
+    assert str(error.value) == f"cannot read {folder}/3.jpg: No such file or directory"
+    monkeypatch.undo()
+    assert len(sources.open_split(data, "train")) == 7
+    assert not list((tmp_path / "prepared").rglob("*incomplete*"))
