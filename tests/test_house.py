@@ -66,10 +66,11 @@ def test_every_room_is_below_those_that_use_it():
     """The order of the house, from the bottom; a new arrow upwards fails here with its file."""
     floors = [
         {"errors", "ops"},
-        {"models", "devices", "workdir"},
+        {"models", "devices"},
         {"config"},
-        {"data", "pretrained", "cost", "report", "presets"},
-        {"cli", "train", "published"},
+        {"data", "pretrained", "cost", "workdir", "presets"},
+        {"report", "train", "published"},
+        {"cli"},
         {"sweep", "evaluate"},
         {"__init__"},
     ]

@@ -10,6 +10,7 @@ import argparse
 import sys
 from collections.abc import Sequence
 
+from mnet_jax.errors import UserError
 from mnet_jax.report.plots import draw
 from mnet_jax.report.tables import as_summary, as_table
 from mnet_jax.workdir import results
@@ -21,14 +22,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--workdir", required=True, help="folder of a sweep, with trials or a results.csv")
     workdir = Workdir(parser.parse_args(arguments).workdir)
     try:
-        if workdir.trial("").path.is_dir():
-            rows = results.collect(workdir)
+        rows = results.results(workdir.path)
+        if workdir.has_trials():
             results.write(workdir, rows)
-        elif workdir.results_path.exists():
-            rows = results.read(workdir.results_path)
-        else:
-            parser.error(f"{workdir.results_path} does not exist; --workdir is the folder of a sweep")
         paths = draw(workdir)
+    except UserError as error:
+        parser.error(str(error))
     except OSError as error:
         parser.error(f"cannot write {workdir.path}: {error.strerror}")
     print(*filter(None, (as_table(rows), as_summary(rows))), sep="\n\n")

@@ -2,7 +2,8 @@
 
 import concurrent.futures
 import importlib.metadata
-from collections.abc import Mapping
+import os
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from ml_collections import ConfigDict
@@ -15,7 +16,7 @@ from mnet_jax.errors import UserError
 from mnet_jax.models import registry
 from mnet_jax.report import plots
 from mnet_jax.sweep import plan
-from mnet_jax.sweep.grid import axes
+from mnet_jax.sweep.grid import axes, expand
 from mnet_jax.sweep.launchers import local
 from mnet_jax.sweep.launchers.places import find_places
 from mnet_jax.sweep.progress import Progress
@@ -34,7 +35,7 @@ def run(
     workdir: Workdir,
     launcher: str = "local",
     accept_changed_model: bool = False,
-) -> list[results.Row]:
+) -> results.Rows:
     """Trains the trials that are not done, and returns the rows of all trials in the workdir.
 
     Args:
@@ -73,7 +74,34 @@ def run(
                 progress.say(f"stopped by {error}; run the same command again to go on")
         rows = _collect(workdir)
         plots.draw(workdir)
-    return rows
+    return results.Rows(rows)
+
+
+def run_sweep(
+    config: ConfigDict,
+    workdir: str | os.PathLike,
+    overrides: Iterable[Mapping[str, Any]] | None = None,
+    launcher: str = "local",
+    accept_changed_model: bool = False,
+) -> results.Rows:
+    """Trains the trials of a config that are not done, in processes of their own, and draws the plots.
+
+    What `python -m mnet_jax.sweep` does; running it again resumes. Ctrl-C saves checkpoints and returns what there is.
+
+    Args:
+      config: the base, with the axes in `config.sweep`, such as `get_preset("mnist5k")`.
+      workdir: folder of the sweep.
+      overrides: dicts of dotted keys, one per trial, instead of the product of the axes.
+      launcher: a key of `LAUNCHERS`.
+      accept_changed_model: go on where the source of a network of one's own changed since its trial was started.
+
+    Returns:
+      A row per trial in the workdir; "status" says what became of it.
+
+    Raises:
+      UserError: as `grid.expand` and `run`; nothing was trained then.
+    """
+    return run(config, expand(config, overrides, say=print), Workdir(workdir), launcher, accept_changed_model)
 
 
 def not_done(trials: Mapping[str, ConfigDict], workdir: Workdir) -> dict[str, ConfigDict]:

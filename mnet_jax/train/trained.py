@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+import os
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -88,12 +89,16 @@ def load_network(folder: TrialFolder, config: ConfigDict) -> None:
         registry.register(config.model.name, own.load_kept(config.model.path, config.model.spec, kept))
 
 
-def load(folder: TrialFolder) -> Trained:
+def load(folder: str | os.PathLike | TrialFolder) -> Trained:
     """The network of a trial's latest checkpoint.
+
+    Args:
+      folder: of the trial, such as "runs/width/trials/alpha=0.5-058e2ce0".
 
     Raises:
       UserError: it is no folder of a trial, there is no checkpoint yet, or it cannot be read.
     """
+    folder = folder if isinstance(folder, TrialFolder) else TrialFolder(folder)
     if not folder.has_config():
         raise UserError(f"{folder.path} is no folder of a trial (it has no config.json)")
     config = from_json(folder.config_text())

@@ -135,6 +135,9 @@ class Workdir:
     def trial(self, name: str) -> TrialFolder:
         return TrialFolder(self.path / "trials" / name)
 
+    def has_trials(self) -> bool:
+        return (self.path / "trials").is_dir()
+
     def known_as(self, name: str) -> str:
         """The name under which a trial is there: that of a folder with the same hash at its end, or else its own."""
         digest = name.rpartition("-")[2]

@@ -5,10 +5,12 @@ import dataclasses
 import hashlib
 import io
 import json
+import os
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from mnet_jax.config.fields import BY_KEY, FIELDS, effective
+from mnet_jax.errors import UserError
 from mnet_jax.workdir.files import DONE, FAILED, TrialFolder, Workdir, write_text
 
 CONTRACT = (
@@ -51,6 +53,43 @@ _BROKEN = (OSError, ValueError, TypeError, AttributeError, KeyError, RecursionEr
 
 Row = dict[str, Any]
 Settings = dict[str, Any]  # what a result depends on, by dotted key
+
+
+class Rows(list[Row]):
+    """Rows of a table, a dict per trial; fractions in [0, 1], seconds, and None for what is not known."""
+
+    def to_pandas(self):
+        """The rows as a `pandas.DataFrame`.
+
+        Raises:
+          UserError: pandas is not installed.
+        """
+        try:
+            import pandas
+        except ImportError as error:
+            raise UserError("to_pandas needs pandas: pip install pandas") from error
+        return pandas.DataFrame(list(self))
+
+
+def results(*workdirs: str | os.PathLike) -> Rows:
+    """The rows of one or several workdirs, read anew from the folders of their trials, or from a `results.csv` alone.
+
+    Args:
+      *workdirs: of sweeps that have ended, are running, or were made by an earlier version.
+
+    Raises:
+      UserError: there is neither a trial nor a table in one of them.
+    """
+    rows = Rows()
+    for path in workdirs:
+        workdir = Workdir(path)
+        if workdir.has_trials():
+            rows += collect(workdir)
+        elif workdir.results_path.exists():
+            rows += read(workdir.results_path)
+        else:
+            raise UserError(f"{workdir.results_path} does not exist; a workdir is the folder of a sweep")
+    return rows
 
 
 def collect(workdir: Workdir) -> list[Row]:

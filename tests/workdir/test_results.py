@@ -59,7 +59,7 @@ CASES = [
 
 def test_the_cases_below_cover_every_field_that_can_have_an_effect():
     never = {"preset", "data.data_dir", "data.source_dir", "data.max_bad_images", "data.read_threads"}
-    never |= {"data.class_names", "model.path", "model.fingerprint", "train.init_from"}
+    never |= {"folder", "data.class_names", "model.path", "model.spec", "model.fingerprint", "train.init_from"}
     never |= {field.key for field in FIELDS if field.key.startswith("launch.") or "_every_" in field.key}
     covered = {case.values[1].key for case in CASES}
     assert covered == set(BY_KEY) - (never - {"optim.decay_every_epochs"})
@@ -145,7 +145,7 @@ def test_a_changed_source_or_a_new_option_makes_another_network(tmp_path, other)
 def test_what_cannot_change_a_result_makes_no_difference(tmp_path):
     config = config_of()
     same = [config, changed(config, "train.log_every_steps", 7), changed(config, "launch.weights_dir", "w")]
-    same += [changed(config, "sweep.seed", (0, 1)), changed(config, "optim.rmsprop_decay", 0.5)]
+    same += [changed(config, "launch.trials_per_stream", 4), changed(config, "optim.rmsprop_decay", 0.5)]
     rows = results.collect(finish(tmp_path, same))
     assert len({row["replicate"] for row in rows}) == 1
     assert list(rows[0])[-2:] == ["error", "replicate"]
