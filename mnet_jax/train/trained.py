@@ -2,7 +2,9 @@
 
 import dataclasses
 import functools
+import io
 import os
+import pathlib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -11,6 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 from flax import linen as nn
 from ml_collections import ConfigDict
+from PIL import Image
 
 from mnet_jax.config import own
 from mnet_jax.config.dotted import from_json
@@ -51,9 +54,7 @@ class Trained:
         Raises:
           UserError: an image cannot be read, or has a size that the trial's evaluation would refuse.
         """
-        from mnet_jax.data.decode import prepared
-
-        return np.stack([prepared(image, self.config.data) for image in images])
+        return np.stack([self._pixels(image) for image in images])
 
     def logits(self, images: Sequence) -> np.ndarray:
         """Logits (batch, num_classes), float32, equal to those of an evaluation of the same images.
@@ -66,6 +67,24 @@ class Trained:
     def predict(self, images: Sequence) -> np.ndarray:
         """Probabilities (batch, num_classes) of `classes`; see `logits`."""
         return np.asarray(jax.nn.softmax(self.logits(images)))
+
+    def _pixels(self, image) -> np.ndarray:
+        from mnet_jax.data import decode
+
+        data, encoded = self.config.data, _encoded(image, self.config.data)
+        try:
+            if data.crop == "inception":
+                return decode.evaluation_crop(encoded, data)
+            pixels = decode.whole(encoded, data.channels)
+        except decode.BadImage as error:
+            name = f"{image}: " if isinstance(image, str | os.PathLike) else ""
+            raise UserError(f"{name}no image that can be read ({error})") from error
+        if pixels.shape[:2] != (data.image_size, data.image_size):
+            raise UserError(
+                f"an image has {pixels.shape[1]} x {pixels.shape[0]} pixels; this network was trained and evaluated on "
+                f"images of {data.image_size} x {data.image_size}, uncropped"
+            )
+        return pixels
 
     @functools.cached_property
     def _apply(self):
@@ -113,3 +132,22 @@ def load(folder: str | os.PathLike | TrialFolder) -> Trained:
     checkpoints.close()
     classes = config.data.get("class_names") or tuple(map(str, range(config.model.num_classes)))
     return Trained(config, module, jax.tree.map(jnp.asarray, state.evaluated()), int(state.step), tuple(classes))
+
+
+def _encoded(image, data) -> bytes:
+    """The bytes of an image as the prepared data set would hold them."""
+    from mnet_jax.data import own, stored
+
+    if isinstance(image, np.ndarray | jax.Array):
+        pixels = np.asarray(image)
+        if pixels.dtype != np.uint8 or pixels.ndim not in (2, 3):
+            raise UserError(f"an image must be uint8 (height, width[, channels]), not {pixels.dtype} {pixels.shape}")
+        file = io.BytesIO()
+        Image.fromarray(pixels[..., 0] if pixels.ndim == 3 and pixels.shape[-1] == 1 else pixels).save(file, "PNG")
+        return file.getvalue()
+    name = "an image" if isinstance(image, bytes) else os.fspath(image)
+    try:
+        encoded = image if isinstance(image, bytes) else pathlib.Path(image).read_bytes()
+    except OSError as error:
+        raise UserError(f"{name}: {error.strerror}") from error
+    return stored.as_stored(encoded, name) if own.is_own(data) and not own.is_builder(data) else encoded

@@ -1,0 +1,124 @@
+"""`mnet_jax.load`: a trial's network, used as it was evaluated."""
+
+import jax
+import numpy as np
+import pytest
+from PIL import Image
+
+import mnet_jax
+from mnet_jax.data import sources
+from mnet_jax.data.augment import standardize
+from mnet_jax.data.stream import open_stream
+from mnet_jax.devices.mesh import make_mesh
+from mnet_jax.devices.signals import Interruption
+from mnet_jax.errors import UserError
+from mnet_jax.train import inputs, loop
+from mnet_jax.workdir.files import TrialFolder
+
+
+@pytest.fixture
+def digits(tmp_path, tiny):
+    """The folder of a trial on digits, trained."""
+    tiny.train.epochs = 0.5
+    return trained(tmp_path / "work" / "trials" / "digits", tiny)
+
+
+def trained(path, config, **overrides):
+    folder = TrialFolder(path)
+    resolved = inputs.settle(config, overrides)
+    inputs.prepare(resolved)
+    folder.create(resolved.to_dict())
+    loop.train([folder], Interruption())
+    assert folder.status() == "done", folder.error()
+    return folder
+
+
+def logits_of_the_evaluation(network):
+    """What the eval step computes for the test split: the stream's own batches, by the same function."""
+    config = network.config
+    stream = open_stream(config, config.data.test_split, make_mesh())
+
+    def logits(variables, images):
+        return network.module.apply(variables, standardize(images, config.data, config.input_size), train=False)
+
+    found = []
+    for batch in stream.evaluation_batches(config.train.batch_size):
+        found.append(np.asarray(jax.jit(logits)(network.variables, batch["image"]))[np.asarray(batch["mask"]) > 0])
+    return np.concatenate(found)
+
+
+def test_digits_as_bytes_and_as_arrays_give_the_evaluations_logits(digits):
+    network = mnet_jax.load(digits.path)
+    examples = sources.open_split(network.config.data, network.config.data.test_split)
+    encoded = [examples[i]["image"] for i in range(len(examples))]
+    expected = logits_of_the_evaluation(network)
+    np.testing.assert_allclose(network.logits(encoded), expected, rtol=1e-5, atol=1e-5)
+    pixels = network.preprocess(encoded)
+    np.testing.assert_array_equal(network.preprocess(list(pixels[..., 0])), pixels)
+    probabilities = network.predict(pixels)
+    assert probabilities.shape == (100, 10)
+    np.testing.assert_allclose(probabilities.sum(-1), 1, rtol=1e-5)
+    labels = [examples[i]["label"] for i in range(len(examples))]
+    assert np.mean(probabilities.argmax(-1) == labels) == pytest.approx(digits.result()["top1"])
+    assert network.classes == tuple("0123456789")
+    assert network.step == 2
+    assert digits.result()["classes"] == list("0123456789")
+
+
+def test_pictures_of_a_folder_are_cropped_and_turned_as_in_training(tmp_path, folder_config, picture_folder):
+    trial = trained(tmp_path / "work" / "trials" / "pictures", folder_config)
+    network = mnet_jax.load(trial.path)
+    assert network.classes == ("bee", "cat", "owl")
+    examples = sources.open_split(network.config.data, "test")
+    paths = [picture_folder / examples[i]["file_name"].decode() for i in range(len(examples))]
+    np.testing.assert_allclose(network.logits(paths), logits_of_the_evaluation(network), rtol=1e-5, atol=1e-5)
+
+
+@pytest.fixture
+def picture_folder(tmp_path):
+    """3 classes x 20 small pictures; some are turned by EXIF."""
+    rng = np.random.default_rng(0)
+    folder = tmp_path / "pictures"
+    for name in ("bee", "cat", "owl"):
+        (folder / name).mkdir(parents=True)
+        for i in range(20):
+            image = Image.fromarray(rng.integers(0, 256, (30 + i, 40, 3), np.uint8))
+            exif = Image.Exif()
+            if i % 3 == 0:
+                exif[0x0112] = 6
+            image.save(folder / name / f"{i}.jpg", quality=95, exif=exif)
+    return folder
+
+
+@pytest.fixture
+def folder_config(tmp_path, picture_folder):
+    config = mnet_jax.get_preset("image_folder")
+    config.data.update(source_dir=str(picture_folder), data_dir=str(tmp_path / "tfds"), image_size=24)
+    config.data.test_fraction = 0.5
+    config.input_size = 16
+    config.model.update(alpha=0.25, total_stride=4)
+    config.train.update(batch_size=8, epochs=1.0)
+    return config
+
+
+@pytest.mark.parametrize(
+    ("image", "message"),
+    [
+        ("absent.jpg", "absent.jpg: No such file"),
+        (b"no image", "no image that can be read"),
+        (np.zeros((28, 28), np.float32), r"must be uint8 \(height, width\[, channels\]\), not float32 \(28, 28\)"),
+        (np.zeros((30, 28), np.uint8), r"has 28 x 30 pixels; this network was .* on images of 28 x 28"),
+    ],
+)
+def test_what_is_no_image_for_it_is_refused(digits, image, message):
+    with pytest.raises(UserError, match=message):
+        mnet_jax.load(digits.path).predict([image])
+
+
+def test_a_folder_that_is_none_is_refused(tmp_path, tiny):
+    with pytest.raises(UserError, match=r"is no folder of a trial \(it has no config.json\)"):
+        mnet_jax.load(tmp_path)
+    folder = TrialFolder(tmp_path / "trial")
+    folder.create(inputs.settle(tiny).to_dict())
+    with pytest.raises(UserError, match="trial has no checkpoint yet"):
+        mnet_jax.load(folder.path)
