@@ -46,7 +46,7 @@ def well_conditioned(monkeypatch):
 
     def adamw(config, schedule):
         """By default AdamW divides by as little as 1e-8; where gradients vanish, rounding then decides the update."""
-        return optax.adamw(schedule, eps=1e-4, weight_decay=config.weight_decay, mask=optim.decayed)
+        return optax.adamw(schedule, eps=1e-4, weight_decay=config.weight_decay, mask=optim.weight_decay_mask)
 
     monkeypatch.setattr("mnet_jax.train.loop.from_json", in_float64)
     monkeypatch.setattr("mnet_jax.train.trial.from_json", in_float64)
