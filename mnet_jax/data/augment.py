@@ -19,7 +19,7 @@ def augment(images: jax.Array, key: jax.Array, data, input_size: int) -> jax.Arr
     """
     crop_key, flip_key = jax.random.split(key)
     if data.crop == "shift" and data.crop_padding:
-        images = _random_shift(images, crop_key, data.crop_padding)
+        images = pad_and_crop(images, crop_key, data.crop_padding)
     if data.flip:
         is_flipped = jax.random.bernoulli(flip_key, shape=(images.shape[0], 1, 1, 1))
         images = jnp.where(is_flipped, images[:, :, ::-1], images)
@@ -36,8 +36,17 @@ def standardize(images: jax.Array, data, input_size: int) -> jax.Array:
     return (x - mean) / std
 
 
-def _random_shift(images, key, padding):
-    """Pads with black and cuts the original size out at a random place."""
+def pad_and_crop(images: jax.Array, key: jax.Array, padding: int) -> jax.Array:
+    """Pads with black and cuts the original size out at a random place, each image at its own.
+
+    Args:
+      images: (batch, height, width, channels).
+      key: a random key.
+      padding: pixels on every side.
+
+    Returns:
+      The shape and dtype of `images`.
+    """
     batch, *size = images.shape
     padded = jnp.pad(images, ((0, 0), (padding, padding), (padding, padding), (0, 0)))
     starts = jax.random.randint(key, (batch, 2), 0, 2 * padding + 1)

@@ -13,9 +13,9 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from mnet_jax.ops.batch_norm import batch_norm, normalize
+from mnet_jax.ops.batch_norm import batch_norm_act, normalize
 from mnet_jax.ops.depthwise import depthwise_conv
-from mnet_jax.ops.patches import patch_conv
+from mnet_jax.ops.im2col import im2col_conv
 from mnet_jax.ops.pointwise import pointwise_conv
 
 Dtype = Any
@@ -30,7 +30,7 @@ LAYERS = ("fast", "textbook")
 
 PADDINGS = ("same", "symmetric", "keras_v1")
 
-_FEW_CHANNELS = 4  # colours: a convolution of so few input channels is a matrix product of patches
+_FEW_CHANNELS = 4  # colours: a convolution of so few input channels is one matrix product (im2col)
 
 DEPTHWISE = "depthwise_conv"  # name of every depthwise kernel's module: the optimizer spares these from weight decay
 
@@ -130,7 +130,7 @@ class ConvBN(nn.Module):
         if self.kernel_size == 1 and self.stride == 1:
             return _as_convolution(lambda x, kernel, *_: pointwise_conv(x, kernel))
         if channels <= _FEW_CHANNELS:
-            return _as_convolution(patch_conv)
+            return _as_convolution(im2col_conv)
         return lax.conv_general_dilated
 
 
@@ -150,7 +150,7 @@ class _BatchNorm(nn.BatchNorm):
         if self.use_running_average:
             y = normalize(x_BxHxWxC, mean.value, variance.value, scale, bias, self.epsilon)
             return activation(y).astype(x_BxHxWxC.dtype)
-        y, *of_batch = batch_norm(x_BxHxWxC, scale, bias, self.epsilon, activation)
+        y, *of_batch = batch_norm_act(x_BxHxWxC, scale, bias, self.epsilon, activation)
         if not self.is_initializing():
             for running, new in zip((mean, variance), of_batch, strict=True):
                 running.value = self.momentum * running.value + (1 - self.momentum) * new.astype(jnp.float32)

@@ -15,7 +15,7 @@ from jax import lax
 Activation = Callable[[jax.Array], jax.Array]
 
 
-def batch_norm(
+def batch_norm_act(
     x: jax.Array, scale: jax.Array, bias: jax.Array, epsilon: float, activation: Activation
 ) -> tuple[jax.Array, jax.Array, jax.Array]:
     """activation(scale * (x - mean) / sqrt(variance + epsilon) + bias), with the statistics of the batch.
@@ -29,7 +29,7 @@ def batch_norm(
     Returns:
       The result, in the dtype of `x`, and float32 mean and (biased) variance per channel, which carry no gradient.
     """
-    y, mean, variance = _batch_norm(x, scale, bias, epsilon, activation)
+    y, mean, variance = _batch_norm_act(x, scale, bias, epsilon, activation)
     return y, lax.stop_gradient(mean), lax.stop_gradient(variance)
 
 
@@ -42,7 +42,7 @@ def normalize(
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(3, 4))
-def _batch_norm(x, scale, bias, epsilon, activation):
+def _batch_norm_act(x, scale, bias, epsilon, activation):
     return _forward(x, scale, bias, epsilon, activation)[0]
 
 
@@ -68,7 +68,7 @@ def _backward(epsilon, activation, residuals, cotangents):
     return dx.astype(x.dtype), dscale.astype(scale.dtype), dbias.astype(bias.dtype)
 
 
-_batch_norm.defvjp(_forward, _backward)
+_batch_norm_act.defvjp(_forward, _backward)
 
 
 def _affine(x, factor, offset):

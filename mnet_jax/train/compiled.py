@@ -1,6 +1,6 @@
-"""What trials run on the devices, compiled: one set of programs for all trials that differ in nothing but their seed.
+"""What trials run on the devices, compiled: one set of steps for all trials that differ in nothing but their seed.
 
-Python traces one program after another; XLA compiles them in threads meanwhile.
+Python traces one step after another; XLA compiles them in threads meanwhile.
 """
 
 import concurrent.futures
@@ -8,10 +8,12 @@ import contextlib
 import functools
 import os
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import jax
 import numpy as np
 from jax.sharding import Mesh
+from ml_collections import ConfigDict
 
 from mnet_jax.config.durations import in_steps
 from mnet_jax.devices.mesh import replicated_on, sharded_on
@@ -22,16 +24,18 @@ from mnet_jax.train import optim, step
 
 @contextlib.contextmanager
 def compilers() -> Iterator[concurrent.futures.Executor]:
-    """Threads that compile; what they have not begun at the end is not compiled any more."""
+    """Threads that compile; what they have not begun when an exception ends the block is not compiled any more."""
     threads = concurrent.futures.ThreadPoolExecutor(os.cpu_count())
     try:
         yield threads
-    finally:
+    except BaseException:
         threads.shutdown(cancel_futures=True)
+        raise
+    threads.shutdown()
 
 
 class CompiledSteps:
-    """The programs of the trials of one `key`, as futures.
+    """The steps of the trials of one `identity.compile_key`, as futures.
 
     Attributes:
       num_train: images in an epoch.
@@ -43,7 +47,7 @@ class CompiledSteps:
       eval_step: `(variables, batch) -> sums`, see `step.make_eval_step`.
     """
 
-    def __init__(self, config, num_train: int, mesh: Mesh, threads: concurrent.futures.Executor):
+    def __init__(self, config: ConfigDict, num_train: int, mesh: Mesh, threads: concurrent.futures.Executor):
         """Begins to compile `create` and `eval_step`.
 
         Args:
@@ -53,7 +57,7 @@ class CompiledSteps:
           threads: that compile.
 
         Raises:
-          UserError: the batch cannot be split among the devices.
+          UserError: the batch cannot be split among the devices, or the network cannot be trained or evaluated.
         """
         batch_size = config.train.batch_size
         if batch_size % mesh.size:
@@ -69,9 +73,13 @@ class CompiledSteps:
 
         seed = jax.ShapeDtypeStruct((), np.int32)
         self.abstract_state = jax.eval_shape(create, seed)
-        self.abstract_batch = _abstract_batch(config)
-        self.create = self._compiled(create, (self.replicated,), seed)
-        self.eval_step = self._compiled(
+        side, channels = config.data.image_size, config.data.channels
+        self.abstract_batch = {
+            "image": jax.ShapeDtypeStruct((batch_size, side, side, channels), np.uint8),
+            "label": jax.ShapeDtypeStruct((batch_size,), np.int32),
+        }
+        self.create = self.compile(create, (self.replicated,), seed)
+        self.eval_step = self.compile(
             step.make_eval_step(self.model, config),
             (self.replicated, self.sharded),
             self.abstract_state.evaluated(),
@@ -81,7 +89,7 @@ class CompiledSteps:
     @functools.cached_property
     def train_step(self) -> concurrent.futures.Future:
         """`(state, batch) -> (state, metrics)`, see `step.make_train_step`; compiled from the first look on."""
-        return self._compiled(
+        return self.compile(
             step.make_train_step(self.model, self._optimizer, self._config),
             (self.replicated, self.sharded),
             self.abstract_state,
@@ -89,14 +97,16 @@ class CompiledSteps:
             donate_argnums=0,
         )
 
-    def _compiled(self, function: Callable, in_shardings: tuple, *arguments, **options) -> concurrent.futures.Future:
+    def compile(
+        self, function: Callable, in_shardings: tuple, *arguments: Any, **options: Any
+    ) -> concurrent.futures.Future:
+        """Traces a function and begins to compile it.
+
+        Args:
+          function: returns what is replicated on the devices.
+          in_shardings: of each argument.
+          arguments: arrays or their shapes.
+          options: of `jax.jit`.
+        """
         jitted = jax.jit(function, in_shardings=in_shardings, out_shardings=self.replicated, **options)
         return self._threads.submit(jitted.lower(*arguments).compile)
-
-
-def _abstract_batch(config) -> dict[str, jax.ShapeDtypeStruct]:
-    data, batch_size = config.data, config.train.batch_size
-    return {
-        "image": jax.ShapeDtypeStruct((batch_size, data.image_size, data.image_size, data.channels), np.uint8),
-        "label": jax.ShapeDtypeStruct((batch_size,), np.int32),
-    }

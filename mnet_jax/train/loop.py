@@ -5,10 +5,8 @@ import contextlib
 import logging
 import time
 from collections.abc import Iterator, Sequence
-from concurrent.futures import Executor
 
-import jax
-from jax.sharding import Mesh
+from ml_collections import ConfigDict
 
 from mnet_jax.config.dotted import from_json
 from mnet_jax.config.identity import compile_key, replicate_key
@@ -16,14 +14,16 @@ from mnet_jax.data.stream import Batch, Stream, open_stream
 from mnet_jax.devices.mesh import make_mesh
 from mnet_jax.devices.signals import Interrupted, Interruption
 from mnet_jax.errors import UserError
+from mnet_jax.train.clock import Stopwatch
 from mnet_jax.train.compiled import CompiledSteps, compilers
+from mnet_jax.train.evaluation import Tally
 from mnet_jax.train.replicates import Replicates
+from mnet_jax.train.step import TrainState
 from mnet_jax.train.trial import Diverged, Trial
+from mnet_jax.train.units import Alone, Unit
 from mnet_jax.workdir.files import DIVERGED, FAILED, QUEUED, RUNNING, TrialFolder
 
 _log = logging.getLogger(__name__)
-
-_TIMED = (1, 2, 3)  # steps after a start or an evaluation that are timed one by one, on idle devices
 
 _LOCK_SECONDS = 60  # a worker whose sweep was killed leaves within this time
 
@@ -35,194 +35,194 @@ def train(folders: Sequence[TrialFolder], interruption: Interruption) -> None:
     diverges is recorded in its status and dropped; the others go on. One that is ahead of the others waits for them, so
     that no step that it has saved is trained again. On an interruption all save a checkpoint and go back to `queued`.
 
+    Args:
+      folders: of the trials, one or more; each has a `config.json`.
+      interruption: asked at every step.
+
     Raises:
       Interrupted: the interruption had a reason; everything is saved.
+      filelock.Timeout: another process trains one of the trials.
     """
-    mesh = make_mesh()
     with contextlib.ExitStack() as locks:
         for folder in folders:
             locks.enter_context(folder.locked(_LOCK_SECONDS))
-        _Loop(folders, mesh, interruption).run()
+        _Loop(folders, interruption).run()
 
 
 class _Loop:
-    """The trials that are still alive, and the batches they share."""
+    """The trials that have not ended, in the units in which they are stepped, and the batches that they share."""
 
-    def __init__(self, folders: Sequence[TrialFolder], mesh: Mesh, interruption: Interruption):
-        self._folders = folders
+    def __init__(self, folders: Sequence[TrialFolder], interruption: Interruption):
+        self._folders = list(folders)
         self._interruption = interruption
-        self._mesh = mesh
-        self._config = from_json(folders[0].config_text())
-        self._live: list[Trial] = []
-        self._units: list[Trial | Replicates] = []
+        self._mesh = make_mesh()
+        self._config = from_json(folders[0].config_text())  # all that is read from it is the same in the others
+        self._units: list[Unit] = []
         self._streams: dict[str, Stream] = {}
 
     def run(self) -> None:
+        count = len(self._folders)
         try:
-            try:
-                self._start()
-                self._train()
-                for trial, scores in self._evaluate(self._live, self._config.data.test_split):
-                    with self._recorded(trial):
-                        trial.finish(scores)
-            except Interrupted:
-                raise
-            except Exception as error:  # of the stream, which all trials need
-                for folder in [trial.folder for trial in self._live] or self._folders:
-                    _record_failure(folder, error)
+            self._start()
+            self._train()
+            for trial, scores in self._evaluate(self._trials, self._config.data.test_split):
+                with self._recorded(trial.folder):
+                    trial.finish(self._state_of(trial), scores)
         except Interrupted as error:
             self._leave(str(error))
             raise
+        except Exception as error:  # of the stream, which all trials need
+            for folder in self._folders:
+                _record_failure(folder, error)
         finally:
             decoded = sum(stream.num_decoded for stream in self._streams.values())
-            _log.info("images decoded: %d, for %d trials", decoded, len(self._folders))
+            _log.info("images decoded: %d, for %d trials", decoded, count)
 
     def _start(self) -> None:
-        num_train = self._open(self._config.data.train_split).num_examples if self._config.train.epochs else 0
+        """Makes the units: compiles what they need, side by side, and restores or initialises their states."""
+        num_train = self._stream(self._config.data.train_split).num_examples if self._config.train.epochs else 0
         start = time.monotonic()
+        compiled: dict[str, CompiledSteps] = {}
+        opened: list[tuple[TrialFolder, ConfigDict, CompiledSteps]] = []
+        groups = collections.defaultdict(list)  # trials by what must be equal to step them as one
+        states: dict[Trial, TrainState] = {}
         with compilers() as threads:
-            for folder, made in self._programs(num_train, threads):
+            for folder in list(self._folders):
                 self._interruption.check()
-                try:
-                    self._live.append(Trial(folder, made))
-                except Exception as error:
-                    _record_failure(folder, error)
-            self._units = self._form_units()
-        count = len({id(trial.programs) for trial in self._live})
+                with self._recorded(folder):
+                    folder.set_status(RUNNING)
+                    config = from_json(folder.config_text())
+                    key = compile_key(config)
+                    if key not in compiled:
+                        compiled[key] = CompiledSteps(config, num_train, self._mesh, threads)
+                    opened.append((folder, config, compiled[key]))
+            for folder, config, own_steps in opened:
+                self._interruption.check()
+                with self._recorded(folder):
+                    trial = Trial(folder, config, own_steps)
+                    states[trial] = trial.begin()
+                    is_vmapped = config.train.vmap_replicates and trial.step < trial.steps.total
+                    groups[replicate_key(config) if is_vmapped else folder.name, trial.step].append(trial)
+            for trials in groups.values():
+                self._interruption.check()
+                own_states = [states.pop(trial) for trial in trials]
+                with self._recorded(*(trial.folder for trial in trials)):
+                    several = len(trials) > 1
+                    self._units.append(Replicates(trials, own_states) if several else Alone(trials[0], own_states[0]))
+            for unit in list(self._units):
+                self._interruption.check()
+                with self._recorded(*unit.folders):
+                    unit.wait_until_compiled()
+        networks = len({id(trial.compiled) for trial in self._trials})
         seconds = time.monotonic() - start
-        _log.info("compiled the steps of %d networks for %d trials in %.1f s", count, len(self._live), seconds)
-        for trial in self._live:
-            trial.start_clock()
-
-    def _programs(self, num_train: int, threads: Executor) -> list[tuple[TrialFolder, CompiledSteps]]:
-        """Begins to compile what each trial needs; a folder without a program is recorded as failed."""
-        found, made = [], {}
-        for folder in self._folders:
-            self._interruption.check()
-            folder.set_status(RUNNING)
-            config = from_json(folder.config_text())
-            key = compile_key(config)
-            try:
-                if key not in made:
-                    made[key] = CompiledSteps(config, num_train, self._mesh, threads)
-                found.append((folder, made[key]))
-            except Exception as error:
-                _record_failure(folder, error)
-        return found
-
-    def _form_units(self) -> list[Trial | Replicates]:
-        """What is updated at a time: a trial, or trials at the same step of which the config wants one vmapped step."""
-        alike = collections.defaultdict(list)
-        for trial in [trial for trial in self._live if trial.step < trial.steps.total]:
-            replicate = replicate_key(trial.config) if trial.config.train.vmap_replicates else trial.folder.name
-            alike[replicate, trial.step].append(trial)
-        units, compiling = [], {}
-        for trials in alike.values():
-            self._interruption.check()
-            with self._recorded(*trials):
-                if len(trials) > 1:
-                    units.append(Replicates(trials))
-                else:
-                    compiling[trials[0]] = trials[0].programs.train_step
-        for trial, train_step in compiling.items():
-            self._interruption.check()
-            with self._recorded(trial):
-                train_step.result()
-                units.append(trial)
-        return units
+        _log.info("compiled the steps of %d networks for %d trials in %.1f s", networks, len(self._trials), seconds)
 
     def _train(self) -> None:
-        self._after_step(self._live)  # what an interruption left undone
-        first = min((trial.step for trial in self._live), default=0)
-        last = max((trial.steps.total for trial in self._live), default=0)
-        if first == last:
-            return
-        stream = self._open(self._config.data.train_split)
-        batches = stream.training_batches(self._config.train.batch_size, first, last)
-        in_a_row = 0  # steps since the devices were last idle
-        for step, batch in enumerate(batches, first):
+        stopwatch = Stopwatch()
+        for trial in self._trials:
+            trial.clock.start()
+        self._validate(self._trials)  # what an interruption left undone
+        self._save(self._trials)
+        for step, batch in self._batches():
             self._interruption.check()
-            if timed := in_a_row in _TIMED:
-                jax.block_until_ready([trial.state for trial in self._live])
-            due = [unit for unit in self._units if unit.step == step]
-            stepping = [trial for unit in due for trial in self._update(unit, batch, timed)]
-            in_a_row = 0 if self._after_step(stepping) else in_a_row + 1
-            if not self._live:
+            stopwatch.next_step(batch, [unit.state for unit in self._units])
+            due = [unit for unit in self._units if unit.step == step]  # one that is ahead waits
+            for unit in stopwatch.in_turn(due):
+                with self._recorded(*unit.folders):
+                    updates, seconds = stopwatch.run(unit.update, batch)
+                    for trial, metrics in updates:
+                        if trial in unit.trials:
+                            with self._recorded(trial.folder):
+                                trial.log(metrics, seconds)
+            stepped = [trial for unit in due for trial in unit.trials]
+            if self._validate(stepped):
+                stopwatch.restart()
+            self._save(stepped)
+            if not self._units:
                 return
 
-    def _update(self, unit: Trial | Replicates, batch: Batch, timed: bool) -> list[Trial]:
-        """Dispatches an update of the trials in the unit that are alive, and returns them."""
-        alive = [trial for trial in unit.trials if trial in self._live]
-        if not alive:
-            return []
-        updates = []
-        with self._recorded(*alive):
-            updates = unit.update(batch, timed)
-        for update in updates:
-            if update.trial in alive:
-                with self._recorded(update.trial):
-                    update.trial.record(update)
-        return alive
+    def _batches(self) -> Iterator[tuple[int, Batch]]:
+        """Each step from the first that any trial lacks, and its batch."""
+        first = min((unit.step for unit in self._units), default=0)
+        last = max((trial.steps.total for trial in self._trials), default=0)
+        if first == last:
+            return iter(())
+        stream = self._stream(self._config.data.train_split)
+        return enumerate(stream.training_batches(self._config.train.batch_size, first, last), first)
 
-    def _after_step(self, trials: Sequence[Trial]) -> bool:
-        """Evaluates and saves where that is due; True if it evaluated."""
-        due = []
-        if self._config.data.validation_split:
-            due = [trial for trial in trials if trial in self._live and trial.is_evaluation_due()]
-        for trial, scores in self._evaluate(due, self._config.data.validation_split):
-            with self._recorded(trial):
+    def _validate(self, trials: Sequence[Trial]) -> bool:
+        """Evaluates those for which that is due on the validation split; True if there are any."""
+        split = self._config.data.validation_split
+        due = [trial for trial in trials if split and trial.is_evaluation_due()]
+        for trial, scores in self._evaluate(due, split):
+            with self._recorded(trial.folder):
                 trial.log_validation(scores)
-        for trial in [trial for trial in trials if trial in self._live and trial.is_checkpoint_due()]:
-            with self._recorded(trial):
-                trial.snapshot()
         return bool(due)
+
+    def _save(self, trials: Sequence[Trial]) -> None:
+        for trial in trials:
+            if trial in self._trials and trial.is_checkpoint_due():
+                with self._recorded(trial.folder):
+                    trial.save(self._state_of(trial))
 
     def _evaluate(self, trials: Sequence[Trial], split: str) -> list[tuple[Trial, dict]]:
         """The scores of trials that are evaluated on the same batches, one by one at the same time."""
-        tallies = {}
-        for trial in list(trials):
-            with self._recorded(trial):
-                tallies[trial] = trial.tally()
+        tallies: dict[Trial, Tally] = {}
+        for trial in trials:
+            with self._recorded(trial.folder):
+                trial.flush()
+                tallies[trial] = Tally(trial.compiled.eval_step.result(), self._state_of(trial).evaluated())
         if not tallies:
             return []
-        for batch in self._open(split).evaluation_batches(self._config.train.batch_size):
+        for batch in self._stream(split).evaluation_batches(self._config.train.batch_size):
             self._interruption.check()
-            for trial in [trial for trial in tallies if trial in self._live]:
-                with self._recorded(trial):
+            for trial in [trial for trial in tallies if trial in self._trials]:
+                with self._recorded(trial.folder):
                     tallies[trial].add(batch)
         scores = []
-        for trial in [trial for trial in tallies if trial in self._live]:
-            with self._recorded(trial):
+        for trial in [trial for trial in tallies if trial in self._trials]:
+            with self._recorded(trial.folder):
                 scores.append((trial, tallies[trial].scores()))
         return scores
 
-    def _open(self, split: str) -> Stream:
+    @property
+    def _trials(self) -> list[Trial]:
+        return [trial for unit in self._units for trial in unit.trials]
+
+    def _state_of(self, trial: Trial) -> TrainState:
+        return next(unit.state_of(trial) for unit in self._units if trial in unit.trials)
+
+    def _stream(self, split: str) -> Stream:
         if split not in self._streams:
             self._streams[split] = open_stream(self._config, split, self._mesh)
         return self._streams[split]
 
     def _leave(self, reason: str) -> None:
-        for trial in list(self._live):
-            with self._recorded(trial):
-                trial.save()
+        """Saves every trial and puts it back into the queue."""
+        for trial in self._trials:
+            with self._recorded(trial.folder):
+                trial.save(self._state_of(trial))
                 trial.close()
                 trial.folder.set_status(QUEUED, f"stopped by {reason} at step {trial.step}")
                 _log.info("%s: %s: saved step %d of %d", trial.folder.name, reason, trial.step, trial.steps.total)
         for folder in self._folders:
-            if not any(trial.folder is folder for trial in self._live) and folder.status() == RUNNING:
+            if not any(trial.folder is folder for trial in self._trials) and folder.status() == RUNNING:
                 folder.set_status(QUEUED, f"stopped by {reason}")
 
     @contextlib.contextmanager
-    def _recorded(self, *trials: Trial) -> Iterator[None]:
+    def _recorded(self, *folders: TrialFolder) -> Iterator[None]:
         """Writes what ends trials into their status and drops them; lets interruptions through."""
         try:
             yield
         except Interrupted:
             raise
         except Exception as error:
-            for trial in trials:
-                _record_failure(trial.folder, error)
-            self._live = [trial for trial in self._live if trial not in trials]
+            for folder in folders:
+                _record_failure(folder, error)
+            self._folders = [folder for folder in self._folders if folder not in folders]
+            for unit in self._units:
+                unit.trials = [trial for trial in unit.trials if trial.folder not in folders]
+            self._units = [unit for unit in self._units if unit.trials]
 
 
 def _record_failure(folder: TrialFolder, error: Exception) -> None:

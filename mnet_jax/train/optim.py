@@ -1,30 +1,39 @@
 """Optimizers and learning rate schedules, from `config.optim`."""
 
 from collections.abc import Callable
+from typing import Any
 
 import jax
 import optax
+from ml_collections import ConfigDict
 
+from mnet_jax.config.durations import Steps
 from mnet_jax.models.layers import DEPTHWISE
 
 
-def build(optim, steps) -> tuple[optax.GradientTransformation, optax.Schedule]:
+def build(optim: ConfigDict, steps: Steps) -> tuple[optax.GradientTransformation, optax.Schedule]:
     """The optimizer and its schedule.
 
     Args:
-      optim: `config.optim`.
-      steps: a `durations.Steps`.
+      optim: `config.optim`; where replicates differ, a traced scalar may stand for a number.
+      steps: of the warm-up, of the decay, and in all.
 
     Returns:
       The gradient transformation, and the learning rate as a function of the step.
+
+    Raises:
+      KeyError: no optimizer or schedule has that name.
     """
     schedule = _with_warmup(SCHEDULES[optim.schedule](optim, steps), optim, steps)
     clip = optax.clip_by_global_norm(optim.grad_clip_norm) if optim.grad_clip_norm else optax.identity()
     return optax.chain(clip, OPTIMIZERS[optim.name](optim, schedule)), schedule
 
 
-def decayed(params):
-    """True at the leaves that weight decay shrinks: kernels, but no depthwise ones (V1 paper, section 3.2)."""
+def weight_decay_mask(params: Any) -> Any:
+    """True at the leaves of a tree of parameters that weight decay shrinks.
+
+    Those are the leaves called `kernel`, but no depthwise ones (V1 paper, section 3.2).
+    """
 
     def is_decayed(path, _):
         names = [entry.key for entry in path]
@@ -33,15 +42,15 @@ def decayed(params):
     return jax.tree_util.tree_map_with_path(is_decayed, params)
 
 
-def _coupled_l2(optim) -> optax.GradientTransformation:
-    return optax.add_decayed_weights(optim.weight_decay, decayed)
+def _coupled_l2(optim: ConfigDict) -> optax.GradientTransformation:
+    return optax.add_decayed_weights(optim.weight_decay, weight_decay_mask)
 
 
-def _sgd(optim, schedule):
+def _sgd(optim: ConfigDict, schedule: optax.Schedule) -> optax.GradientTransformation:
     return optax.chain(_coupled_l2(optim), optax.sgd(schedule, optim.momentum or None))
 
 
-def _rmsprop(optim, schedule):
+def _rmsprop(optim: ConfigDict, schedule: optax.Schedule) -> optax.GradientTransformation:
     """TensorFlow 1's: the mean square starts at 1, epsilon is inside the root, the momentum holds the rate."""
     rmsprop = optax.rmsprop(
         schedule,
@@ -54,23 +63,23 @@ def _rmsprop(optim, schedule):
     return optax.chain(_coupled_l2(optim), rmsprop)
 
 
-def _adamw(optim, schedule):
-    return optax.adamw(schedule, weight_decay=optim.weight_decay, mask=decayed)
+def _adamw(optim: ConfigDict, schedule: optax.Schedule) -> optax.GradientTransformation:
+    return optax.adamw(schedule, weight_decay=optim.weight_decay, mask=weight_decay_mask)
 
 
-def _cosine(optim, steps):
+def _cosine(optim: ConfigDict, steps: Steps) -> optax.Schedule:
     return optax.cosine_decay_schedule(optim.learning_rate, max(1, steps.total - steps.warmup))
 
 
-def _exponential(optim, steps):
+def _exponential(optim: ConfigDict, steps: Steps) -> optax.Schedule:
     return optax.exponential_decay(optim.learning_rate, steps.decay_every, optim.decay_rate, staircase=True)
 
 
-def _constant(optim, steps):
+def _constant(optim: ConfigDict, steps: Steps) -> optax.Schedule:
     return optax.constant_schedule(optim.learning_rate)
 
 
-def _with_warmup(schedule, optim, steps):
+def _with_warmup(schedule: optax.Schedule, optim: ConfigDict, steps: Steps) -> optax.Schedule:
     """A linear rise over the first `steps.warmup` steps; `schedule` counts from where it ends."""
     if not steps.warmup:
         return schedule

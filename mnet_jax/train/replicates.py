@@ -4,9 +4,8 @@ For devices that one network alone does not fill; `python -m benchmarks.replicat
 of separate trials to the rounding of float32, no more: products are summed in another order.
 """
 
-import time
 import types
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import jax
@@ -15,65 +14,54 @@ from ml_collections import ConfigDict
 
 from mnet_jax.config.dotted import flatten
 from mnet_jax.config.identity import HYPERPARAMETERS
-from mnet_jax.models import registry
 from mnet_jax.train import optim, step
-from mnet_jax.train.trial import Trial, Update
+from mnet_jax.train.trial import Trial
+from mnet_jax.train.units import Unit
 
 
-class Replicates:
-    """Trials at the same step that train as one.
+class Replicates(Unit):
+    """Trials whose states are rows of one; a trial that is taken out leaves its row behind."""
 
-    Attributes:
-      trials: each reads its own part of the common state when it evaluates or saves.
-      step: updates dispatched so far.
-    """
-
-    def __init__(self, trials: Sequence[Trial]):
-        """Takes over the states of the trials and compiles the step.
+    def __init__(self, trials: Sequence[Trial], states: Sequence[step.TrainState]):
+        """Takes over the states and begins to compile the step.
 
         Args:
-          trials: of one `identity.replicate_key`.
+          trials: of one `identity.replicate_key`, at the same step.
+          states: of each.
         """
-        self.trials = tuple(trials)
-        first, programs = trials[0], trials[0].programs
-        self.step = first.step
-        self._states = jax.tree.map(lambda *leaves: jnp.stack(leaves), *(trial.state for trial in trials))
+        compiled = trials[0].compiled
+        stacked = jax.tree.map(lambda *leaves: jnp.stack(leaves), *states)
         flat = [flatten(trial.config) for trial in trials]
-        hyperparameters = {
+        self._hyperparameters = {
             name: jnp.asarray([values[name] for values in flat], jnp.float32) for name in HYPERPARAMETERS
         }
-        train_step = jax.jit(
-            _vmapped_step(first),
-            in_shardings=(programs.replicated, programs.replicated, programs.sharded),
-            out_shardings=programs.replicated,
+        train_step = compiled.compile(
+            _vmapped_step(trials[0]),
+            (compiled.replicated, compiled.replicated, compiled.sharded),
+            stacked,
+            self._hyperparameters,
+            compiled.abstract_batch,
             donate_argnums=0,
         )
-        self._train_step = train_step.lower(self._states, hyperparameters, programs.abstract_batch).compile()
-        self._hyperparameters = hyperparameters
-        self._take = jax.jit(lambda states, i: jax.tree.map(lambda leaf: leaf[i], states))
-        for i, trial in enumerate(trials):
-            trial.borrow_state(lambda i=i: self._take(self._states, i))
+        super().__init__(list(trials), stacked, train_step)
+        self._rows = {trial: row for row, trial in enumerate(trials)}
+        self._take = jax.jit(lambda states, row: jax.tree.map(lambda leaf: leaf[row], states))
 
-    def update(self, batch: Mapping[str, jax.Array], timed: bool) -> list[Update]:
-        """As `Trial.update`, of all trials."""
-        start = time.monotonic()
-        self._states, metrics = self._train_step(self._states, self._hyperparameters, batch)
-        self.step += 1
-        seconds = None
-        if timed:
-            jax.block_until_ready(self._states)
-            seconds = (time.monotonic() - start) / len(self.trials)
-        return [Update(trial, part, seconds) for trial, part in zip(self.trials, metrics, strict=True)]
+    def update(self, batch):
+        self.state, metrics = self._train_step.result()(self.state, self._hyperparameters, batch)
+        return list(zip(self._rows, metrics, strict=True))
+
+    def state_of(self, trial):
+        return self._take(self.state, self._rows[trial])
 
 
-def _vmapped_step(trial: Trial):
+def _vmapped_step(trial: Trial) -> Callable:
     """`(states, hyperparameters, batch) -> (states, metrics of each)`."""
-    model = registry.build(trial.config.model)
 
     def train_step(state, hyperparameters, batch):
         config = _with(trial.config, hyperparameters)
         optimizer, _ = optim.build(config.optim, trial.steps)
-        return step.make_train_step(model, optimizer, config)(state, batch)
+        return step.make_train_step(trial.compiled.model, optimizer, config)(state, batch)
 
     def train_steps(states, hyperparameters, batch):
         states, metrics = jax.vmap(train_step, in_axes=(0, 0, None))(states, hyperparameters, batch)

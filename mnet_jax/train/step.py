@@ -8,8 +8,10 @@ import flax.struct
 import jax
 import jax.numpy as jnp
 import optax
+from ml_collections import ConfigDict
 
 from mnet_jax.data.augment import augment, standardize
+from mnet_jax.errors import UserError
 
 Metrics = dict[str, jax.Array]
 
@@ -20,7 +22,7 @@ class TrainState:
 
     Attributes:
       step: updates done so far, int32.
-      params, batch_stats: of the network.
+      params, batch_stats: of the network; `batch_stats` is empty where it has none.
       opt_state: of the optimizer.
       ema: moving averages {"params", "batch_stats"}, or None where `config.train.ema_decay` is 0.
       rng: raw random key; a step draws from `fold_in(rng, step)`, so it never changes.
@@ -39,29 +41,50 @@ class TrainState:
 
 
 def create_state(
-    model: nn.Module, optimizer: optax.GradientTransformation, config, seed: int | jax.Array
+    model: nn.Module, optimizer: optax.GradientTransformation, config: ConfigDict, seed: int | jax.Array
 ) -> TrainState:
-    """The state before the first step; a pure function of the seed, which may be traced."""
+    """The state before the first step; a pure function of the seed, which may be traced.
+
+    Args:
+      model: maps images (batch, height, width, channels) and `train` to logits (batch, classes). Batch statistics and
+        dropout are used where it has them.
+      optimizer: as `optim.build` makes it.
+      config: resolved; `input_size`, `data.channels`, `train.ema_decay`.
+      seed: of the initial weights, and of what steps draw.
+
+    Raises:
+      UserError: the network has variables that are neither parameters nor batch statistics.
+    """
     rng = jax.random.PRNGKey(seed)
     images = jnp.zeros((1, config.input_size, config.input_size, config.data.channels))
-    variables = model.init(rng, images)
-    averaged = {"params": variables["params"], "batch_stats": variables["batch_stats"]}
+    variables = model.init(rng, images, train=False)
+    if others := sorted(variables.keys() - {"params", "batch_stats"}):
+        raise UserError(
+            f"network {type(model).__name__} keeps variables in {', '.join(others)}; "
+            "training knows the collections params and batch_stats"
+        )
+    averaged = {"params": variables.get("params", {}), "batch_stats": variables.get("batch_stats", {})}
     return TrainState(
         step=jnp.zeros((), jnp.int32),
         **averaged,
-        opt_state=optimizer.init(variables["params"]),
+        opt_state=optimizer.init(averaged["params"]),
         ema=jax.tree.map(jnp.copy, averaged) if config.train.ema_decay else None,
         rng=rng,
     )
 
 
 def make_train_step(
-    model: nn.Module, optimizer: optax.GradientTransformation, config
+    model: nn.Module, optimizer: optax.GradientTransformation, config: ConfigDict
 ) -> Callable[[TrainState, Mapping[str, jax.Array]], tuple[TrainState, Metrics]]:
     """`train_step(state, batch) -> (state, metrics)`.
 
     A batch is {"image": uint8 (batch, side, side, channels), "label": int32 (batch,)}; metrics are scalars of the
-    batch: {"loss", "grad_norm"}.
+    batch: {"loss", "grad_norm"}. Tracing it raises UserError where the network does not return logits.
+
+    Args:
+      model: as in `create_state`.
+      optimizer: as `optim.build` makes it.
+      config: resolved; where replicates differ, a traced scalar may stand for a number.
     """
 
     def loss_of(params, state, images, labels, dropout_key):
@@ -72,8 +95,9 @@ def make_train_step(
             mutable=["batch_stats"],
             rngs={"dropout": dropout_key},
         )
+        logits = _checked(logits, model, images, config)
         targets = optax.smooth_labels(jax.nn.one_hot(labels, logits.shape[-1]), config.train.label_smoothing)
-        return optax.softmax_cross_entropy(logits, targets).mean(), updated["batch_stats"]
+        return optax.softmax_cross_entropy(logits, targets).mean(), updated.get("batch_stats", {})
 
     def train_step(state, batch):
         augment_key, dropout_key = jax.random.split(jax.random.fold_in(state.rng, state.step))
@@ -92,11 +116,16 @@ def make_train_step(
     return train_step
 
 
-def make_eval_step(model: nn.Module, config) -> Callable[[dict, Mapping[str, jax.Array]], Metrics]:
-    """`eval_step(variables, batch) -> sums` over the images whose "mask" is 1: {"loss", "top1", "top5", "count"}."""
+def make_eval_step(model: nn.Module, config: ConfigDict) -> Callable[[dict, Mapping[str, jax.Array]], Metrics]:
+    """`eval_step(variables, batch) -> sums` over the images whose "mask" is 1: {"loss", "top1", "top5", "count"}.
+
+    A batch is that of a training step with "mask", float32 (batch,). Tracing it raises UserError where the network does
+    not return logits.
+    """
 
     def eval_step(variables, batch):
-        logits = model.apply(variables, standardize(batch["image"], config.data, config.input_size))
+        images = standardize(batch["image"], config.data, config.input_size)
+        logits = _checked(model.apply(variables, images, train=False), model, images, config)
         labels, mask = batch["label"], batch["mask"]
         loss = optax.softmax_cross_entropy_with_integer_labels(logits, labels)
         own = jnp.take_along_axis(logits, labels[:, jnp.newaxis], axis=-1)
@@ -108,6 +137,16 @@ def make_eval_step(model: nn.Module, config) -> Callable[[dict, Mapping[str, jax
         return {name: jnp.sum(jnp.where(mask > 0, value, 0).astype(jnp.float32)) for name, value in sums.items()}
 
     return eval_step
+
+
+def _checked(logits: Any, model: nn.Module, images: jax.Array, config: ConfigDict) -> jax.Array:
+    """What the network returned, in float32 or better."""
+    expected = (len(images), config.model.num_classes)
+    if getattr(logits, "shape", None) != expected:
+        name = type(model).__name__
+        found = f"the shape {logits.shape}" if hasattr(logits, "shape") else type(logits).__name__
+        raise UserError(f"network {name} returns {found}; expected are logits (batch, num_classes), here {expected}")
+    return logits.astype(jnp.promote_types(logits.dtype, jnp.float32))
 
 
 def _with_ema(state: TrainState, decay: float) -> TrainState:

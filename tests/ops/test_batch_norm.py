@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mnet_jax.ops.batch_norm import batch_norm, normalize
+from mnet_jax.ops.batch_norm import batch_norm_act, normalize
 
 EPSILON = 1e-3
 
@@ -42,7 +42,7 @@ def gradients(function, *arguments):
 def test_output_statistics_and_gradients_equal_flax(shape, activation, shift):
     with jax.enable_x64(True):
         arguments = arrays(shape, shift=shift)
-        ours = lambda *a: batch_norm(*a, EPSILON, activation)  # noqa: E731
+        ours = lambda *a: batch_norm_act(*a, EPSILON, activation)  # noqa: E731
         theirs = lambda *a: textbook(*a, activation)  # noqa: E731
         for a, b in zip(ours(*arguments), theirs(*arguments), strict=True):
             np.testing.assert_allclose(a, b, rtol=1e-9, atol=1e-9)
@@ -56,7 +56,7 @@ def test_rounding_is_that_of_flax_where_the_mean_is_ten_deviations():
     with jax.enable_x64(True):
         exact = gradients(lambda *a: textbook(*a, nn.relu6), x, scale, bias)
     single = [array.astype(np.float32) for array in (x, scale, bias)]
-    ours = gradients(lambda *a: batch_norm(*a, EPSILON, nn.relu6), *single)
+    ours = gradients(lambda *a: batch_norm_act(*a, EPSILON, nn.relu6), *single)
     theirs = gradients(lambda *a: textbook(*a, nn.relu6), *single)
     for ours_i, theirs_i, exact_i in zip(ours, theirs, exact, strict=True):
         error, usual = (np.linalg.norm(np.asarray(array) - np.asarray(exact_i)) for array in (ours_i, theirs_i))
@@ -67,25 +67,25 @@ def test_bfloat16_activations_have_float32_statistics():
     x, scale, bias = arrays((4, 9, 9, 3), shift=1.0, dtype=np.float32)
     scale, bias = scale.astype(np.float32), bias.astype(np.float32)
     x = jnp.asarray(x, jnp.bfloat16)
-    y, mean, variance = batch_norm(x, scale, bias, EPSILON, nn.relu6)
+    y, mean, variance = batch_norm_act(x, scale, bias, EPSILON, nn.relu6)
     assert (y.dtype, mean.dtype, variance.dtype) == (jnp.bfloat16, jnp.float32, jnp.float32)
     exact = np.asarray(x, np.float64)
     np.testing.assert_allclose(mean, exact.mean((0, 1, 2)), rtol=1e-5)
     np.testing.assert_allclose(variance, exact.var((0, 1, 2)), rtol=1e-4)
-    dx, dscale, dbias = gradients(lambda *a: batch_norm(*a, EPSILON, nn.relu6), x, scale, bias)
+    dx, dscale, dbias = gradients(lambda *a: batch_norm_act(*a, EPSILON, nn.relu6), x, scale, bias)
     assert (dx.dtype, dscale.dtype, dbias.dtype) == (jnp.bfloat16, jnp.float32, jnp.float32)
 
 
 def test_statistics_carry_no_gradient():
     x, scale, bias = (array.astype(np.float32) for array in arrays((2, 3, 3, 2)))
-    of_mean = jax.grad(lambda x: batch_norm(x, scale, bias, EPSILON, nn.relu)[1].sum())(x)
+    of_mean = jax.grad(lambda x: batch_norm_act(x, scale, bias, EPSILON, nn.relu)[1].sum())(x)
     assert not of_mean.any()
 
 
 def test_works_under_vmap():
     x, scale, bias = (array.astype(np.float32) for array in arrays((2, 3, 3, 4)))
     stacked = np.stack([x, x + 1])
-    ours = lambda x: gradients(lambda *a: batch_norm(*a, EPSILON, nn.relu6), x, scale, bias)  # noqa: E731
+    ours = lambda x: gradients(lambda *a: batch_norm_act(*a, EPSILON, nn.relu6), x, scale, bias)  # noqa: E731
     for mapped, *alone in zip(jax.vmap(ours)(stacked), *map(ours, stacked), strict=True):
         np.testing.assert_allclose(mapped, np.stack(alone), rtol=1e-5, atol=1e-5)
 

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from jax import lax
 
 from mnet_jax.devices.mesh import make_mesh, sharded_on
-from mnet_jax.ops.patches import patch_conv
+from mnet_jax.ops.im2col import im2col_conv
 from mnet_jax.ops.pointwise import pointwise_conv
 from tests.convolutions import arrays, assert_same, outcome
 
@@ -28,10 +28,10 @@ def reference(x, kernel, strides=(1, 1), padding="SAME"):
     strides=st.tuples(st.integers(1, 3), st.integers(1, 3)),
     padding=st.sampled_from(["SAME", "VALID", ((1, 1), (1, 1)), ((0, 2), (1, 0))]),
 )
-def test_a_product_of_patches_equals_the_convolution(height, width, channels, k, strides, padding):
+def test_im2col_equals_the_convolution(height, width, channels, k, strides, padding):
     with jax.enable_x64(True):
         arguments = arrays((2, height, width, channels), (k, k, channels, 6))
-        ours = outcome(functools.partial(patch_conv, strides=strides, padding=padding), *arguments)
+        ours = outcome(functools.partial(im2col_conv, strides=strides, padding=padding), *arguments)
         assert_same(ours, outcome(functools.partial(reference, strides=strides, padding=padding), *arguments))
 
 
@@ -42,7 +42,7 @@ def test_a_pointwise_convolution_equals_the_convolution():
 
 
 CONVOLUTIONS = {
-    "patches": (functools.partial(patch_conv, strides=(2, 2), padding="SAME"), (3, 3, 3, 5), (2, 2)),
+    "im2col": (functools.partial(im2col_conv, strides=(2, 2), padding="SAME"), (3, 3, 3, 5), (2, 2)),
     "pointwise": (pointwise_conv, (1, 1, 3, 5), (1, 1)),
 }
 
@@ -60,8 +60,8 @@ def test_a_batch_spread_over_devices_and_a_mapped_one_give_the_same(name):
 
 
 @pytest.mark.parametrize(("platform", "is_convolution"), [("cpu", False), ("cuda", True)])
-def test_only_a_cpu_gets_patches(platform, is_convolution):
-    convolve, kernel_shape, _ = CONVOLUTIONS["patches"]
+def test_only_a_cpu_gets_im2col(platform, is_convolution):
+    convolve, kernel_shape, _ = CONVOLUTIONS["im2col"]
     arguments = arrays((2, 8, 8, 3), kernel_shape, np.float32)
     program = jax.jit(convolve).trace(*arguments).lower(lowering_platforms=(platform,)).as_text()
     assert ("stablehlo.convolution" in program) == is_convolution

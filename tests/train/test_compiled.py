@@ -1,10 +1,11 @@
+import contextlib
 import time
 
 import pytest
 
 from mnet_jax.config.identity import compile_key
 from mnet_jax.config.resolve import resolve
-from mnet_jax.devices.signals import Interruption
+from mnet_jax.devices.signals import Interrupted, Interruption
 from mnet_jax.train import loop, step
 from mnet_jax.train.compiled import compilers
 from tests.trials import folder_of, scores
@@ -21,12 +22,12 @@ from tests.trials import folder_of, scores
         ({"train.ema_decay": 0.9}, False),
     ],
 )
-def test_what_no_program_holds_is_no_part_of_its_key(tiny, overrides, is_shared):
+def test_what_no_compiled_step_holds_is_no_part_of_its_key(tiny, overrides, is_shared):
     ours = compile_key(resolve(tiny, overrides))
     assert (ours == compile_key(resolve(tiny))) is is_shared
 
 
-def test_seeds_share_programs_and_train_to_results_of_their_own(tmp_path, tiny, monkeypatch):
+def test_seeds_share_compiled_steps_and_train_to_results_of_their_own(tmp_path, tiny, monkeypatch):
     tiny.train.epochs = 0.5
     traced = []
     make_train_step = step.make_train_step
@@ -44,7 +45,7 @@ def test_seeds_share_programs_and_train_to_results_of_their_own(tmp_path, tiny, 
     assert scores(folders[0])["loss"] != scores(folders[1])["loss"]
 
 
-def test_a_program_that_does_not_compile_fails_its_trials_alone(tmp_path, tiny, monkeypatch):
+def test_a_step_that_does_not_compile_fails_its_trials_alone(tmp_path, tiny, monkeypatch):
     tiny.train.epochs = 0.5
     make_train_step = step.make_train_step
 
@@ -61,7 +62,14 @@ def test_a_program_that_does_not_compile_fails_its_trials_alone(tmp_path, tiny, 
 
 
 def test_what_has_not_begun_is_not_compiled_after_an_interruption():
-    with compilers() as threads:
+    with contextlib.suppress(Interrupted), compilers() as threads:
         pending = [threads.submit(time.sleep, 0.05) for _ in range(1000)]
+        raise Interrupted("SIGTERM")
     assert pending[0].result() is None
     assert pending[-1].cancelled()
+
+
+def test_all_is_compiled_where_nobody_interrupts():
+    with compilers() as threads:
+        pending = [threads.submit(time.sleep, 0.01) for _ in range(20)]
+    assert all(future.done() and not future.cancelled() for future in pending)

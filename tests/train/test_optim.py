@@ -50,10 +50,10 @@ def test_weight_decay_spares_depthwise_kernels_batch_norm_and_biases(tiny, name)
     tiny.model.name = name
     model = registry.build(resolve(tiny).model)
     params = jax.eval_shape(model.init, jax.random.key(0), jnp.zeros((1, 16, 16, 1)))["params"]
-    for path, is_decayed in jax.tree_util.tree_leaves_with_path(optim.decayed(params)):
+    for path, is_decayed in jax.tree_util.tree_leaves_with_path(optim.weight_decay_mask(params)):
         text = jax.tree_util.keystr(path)
         assert is_decayed == (text.endswith("['kernel']") and "depthwise" not in text), text
-    assert sum(jax.tree.leaves(optim.decayed(params))) > 10
+    assert sum(jax.tree.leaves(optim.weight_decay_mask(params))) > 10
 
 
 def test_rmsprop_is_tensorflow_1s(tiny):

@@ -10,10 +10,13 @@ from mnet_jax.pretrained import recipes
 from mnet_jax.train import loop
 from mnet_jax.train.checkpoint import Checkpoints
 from mnet_jax.train.compiled import CompiledSteps
-from mnet_jax.train.trial import Trial
+from mnet_jax.train.units import Alone
+from mnet_jax.workdir.files import TrialFolder
 from tests import foreign_weights
 from tests.conftest import make_tiny
 from tests.trials import StopAfter, final_state, folder_of, scores
+
+TO_THE_END = 22  # looks of one trial before its last evaluation's second batch; see `loop`
 
 
 @pytest.fixture(scope="module")
@@ -77,20 +80,43 @@ def test_trials_that_got_to_different_steps_go_on_together(alone, tmp_path, tiny
     assert scores(ahead) == scores(fresh) == scores(alone)
 
 
+def test_trials_that_lack_nothing_but_the_test_split_go_on_together(alone, tmp_path, tiny):
+    """Their steps need not be compiled again; their evaluation must be, however many there are."""
+    folders = [folder_of(tmp_path / str(size), tiny, input_size=size) for size in (16, 12, 14)]
+    for folder in folders:
+        with pytest.raises(Interrupted):
+            loop.train([folder], StopAfter(TO_THE_END))
+        assert Checkpoints(folder.checkpoints_path).latest_step() == 12
+    loop.train(folders, Interruption())
+    assert [(folder.status(), folder.error()) for folder in folders] == [("done", None)] * 3
+    assert scores(folders[0]) == scores(alone)
+
+
+def test_a_trial_keeps_the_names_of_its_classes(tmp_path, tiny, alone):
+    assert "classes" not in alone.result()
+    config = resolve(tiny).unlock()
+    config.data.class_names = tuple("abcdefghij")
+    config.train.epochs = 0.0
+    folder = TrialFolder(tmp_path / "named")
+    folder.create(config.to_dict())
+    loop.train([folder], Interruption())
+    assert folder.result()["classes"] == list("abcdefghij")
+
+
 def test_a_diverging_and_a_raising_trial_are_recorded_and_the_other_goes_on(tmp_path, tiny, alone, monkeypatch):
     tiny.optim.warmup_epochs = 0.0
     diverging = folder_of(tmp_path / "diverging", tiny, optim__learning_rate=1e30)
     raising = folder_of(tmp_path / "raising", tiny, input_size=12)
     tiny.optim.warmup_epochs = 1.0
     healthy = folder_of(tmp_path / "healthy", tiny)
-    update = Trial.update
+    update = Alone.update
 
-    def raise_at_step_5(self, batch, timed):
-        if self.folder is raising and self.step == 5:
+    def raise_at_step_5(self, batch):
+        if raising in self.folders and self.step == 5:
             raise RuntimeError("the device is on fire")
-        return update(self, batch, timed)
+        return update(self, batch)
 
-    monkeypatch.setattr(Trial, "update", raise_at_step_5)
+    monkeypatch.setattr(Alone, "update", raise_at_step_5)
     loop.train([diverging, raising, healthy], Interruption())
     assert diverging.status() == "diverged"
     assert "the loss of step" in diverging.error()
@@ -132,8 +158,7 @@ def test_the_command_trains_the_configs_own_values(tmp_path, data_dir, command):
     assert "top1" in outputs[0]
 
 
-def test_a_batch_that_the_devices_cannot_share_is_refused(tmp_path, tiny, monkeypatch):
-    monkeypatch.setattr(loop.jax, "local_device_count", lambda: 1)
+def test_a_batch_that_the_devices_cannot_share_is_refused(tmp_path, tiny):
     folder = folder_of(tmp_path / "odd", tiny)
 
     class Mesh:

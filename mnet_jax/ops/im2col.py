@@ -1,4 +1,4 @@
-"""Convolution of an image with few channels as one matrix product of its patches, for XLA:CPU.
+"""Convolution of an image with few channels as one matrix product of its patches (im2col), for XLA:CPU.
 
 Three colours are too few for XLA:CPU's convolutions to vectorise along. Elsewhere this is XLA's convolution.
 """
@@ -14,7 +14,7 @@ from mnet_jax.ops.padding import Padding, Pair, pads_of
 from mnet_jax.ops.pointwise import matmul, matmul_weight_gradient
 
 
-def patch_conv(x: jax.Array, kernel: jax.Array, strides: Pair, padding: Padding) -> jax.Array:
+def im2col_conv(x: jax.Array, kernel: jax.Array, strides: Pair, padding: Padding) -> jax.Array:
     """As `lax.conv_general_dilated` in NHWC, HWIO.
 
     Args:
@@ -26,13 +26,13 @@ def patch_conv(x: jax.Array, kernel: jax.Array, strides: Pair, padding: Padding)
     Returns:
       (batch, out_height, out_width, features), in the dtype of `x`.
     """
-    return _patch_conv(x, kernel, tuple(strides), pads_of(x.shape[1:3], kernel.shape[:2], strides, padding))
+    return _im2col_conv(x, kernel, tuple(strides), pads_of(x.shape[1:3], kernel.shape[:2], strides, padding))
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(2, 3))
-def _patch_conv(x, kernel, strides, padding):
-    by_patches = functools.partial(_product_of_patches, strides=strides, padding=padding)
-    return lax.platform_dependent(x, kernel, cpu=by_patches, default=_convolution(strides, padding))
+def _im2col_conv(x, kernel, strides, padding):
+    by_im2col = functools.partial(_product, strides=strides, padding=padding)
+    return lax.platform_dependent(x, kernel, cpu=by_im2col, default=_convolution(strides, padding))
 
 
 def _convolution(strides, padding):
@@ -45,29 +45,29 @@ def _convolution(strides, padding):
 
 
 def _forward(x, kernel, strides, padding):
-    return _patch_conv(x, kernel, strides, padding), (x, kernel)
+    return _im2col_conv(x, kernel, strides, padding), (x, kernel)
 
 
 def _backward(strides, padding, residuals, dy):
     def gradients(x, kernel, dy):
         return jax.vjp(_convolution(strides, padding), x, kernel)[1](dy)
 
-    def gradients_by_patches(x, kernel, dy):
+    def gradients_by_im2col(x, kernel, dy):
         dx, _ = gradients(x, kernel, dy)
-        patches = _patches(x, kernel.shape[:2], strides, padding)
-        return dx, matmul_weight_gradient(patches, dy).reshape(kernel.shape)
+        columns = _im2col(x, kernel.shape[:2], strides, padding)
+        return dx, matmul_weight_gradient(columns, dy).reshape(kernel.shape)
 
-    return lax.platform_dependent(*residuals, dy, cpu=gradients_by_patches, default=gradients)
-
-
-_patch_conv.defvjp(_forward, _backward)
+    return lax.platform_dependent(*residuals, dy, cpu=gradients_by_im2col, default=gradients)
 
 
-def _product_of_patches(x, kernel, strides, padding):
-    return matmul(_patches(x, kernel.shape[:2], strides, padding), kernel.reshape(-1, kernel.shape[-1]))
+_im2col_conv.defvjp(_forward, _backward)
 
 
-def _patches(x, window, strides, padding):
+def _product(x, kernel, strides, padding):
+    return matmul(_im2col(x, kernel.shape[:2], strides, padding), kernel.reshape(-1, kernel.shape[-1]))
+
+
+def _im2col(x, window, strides, padding):
     """(batch, out_height, out_width, k_h * k_w * channels): what each output pixel sees.
 
     A row of a patch lies in memory as one piece; columns are grouped by the stride so that a slice can take it.
