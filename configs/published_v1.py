@@ -19,6 +19,7 @@ from ml_collections import ConfigDict
 from mnet_jax import presets
 from mnet_jax.errors import UserError
 
+SITE = "https://storage.googleapis.com/tensorflow/keras-applications/mobilenet/"
 ALPHA_IN_NAME = {1.0: "1_0", 0.75: "7_5", 0.5: "5_0", 0.25: "2_5"}
 
 
@@ -36,8 +37,7 @@ def sweep(config):
     paths = {(alpha, size): folder / f"mobilenet_{ALPHA_IN_NAME[alpha]}_{size}_tf.h5" for alpha, size in grid}
     if missing := [path.name for path in paths.values() if not path.is_file()]:
         raise UserError(
-            f"{folder} lacks {len(missing)} of {len(paths)} files: {', '.join(missing)}; they are at "
-            "https://storage.googleapis.com/tensorflow/keras-applications/mobilenet/"
+            f"{folder} lacks {len(missing)} of {len(paths)} files: {', '.join(missing)}; they are at {SITE}"
         )
     for (alpha, size), path in paths.items():
         yield {

@@ -20,8 +20,9 @@ from mnet_jax.sweep.grid import expand
 ROOT = pathlib.Path(__file__).parents[2]
 GOLDEN = pathlib.Path(__file__).parent / "golden"
 STEMS = sorted(path.stem for path in (ROOT / "configs").glob("*.py"))
-CASES = [(s, preset) for s in STEMS for preset in presets.PRESETS if s != "published_v1" or preset == "imagenet"]
-EXPANDABLE = [case for case in CASES if case[0] != "published_v1" and case[1] != "image_folder"]  # without data
+ONLY = {"published_v1": "imagenet", "transfer": "image_folder"}
+CASES = [(s, preset) for s in STEMS for preset in presets.PRESETS if ONLY.get(s, preset) == preset]
+EXPANDABLE = [case for case in CASES if case[0] not in ONLY and case[1] != "image_folder"]  # without data
 HASHES = GOLDEN / "hashes.tsv"
 
 
