@@ -331,6 +331,22 @@ def test_the_fingerprint_is_of_the_images_and_of_what_cuts_them(tmp_path, fill, 
     assert len(set(seen)) == len(seen)
 
 
+def test_the_fingerprint_reads_both_ends_and_the_length_of_a_large_file(tmp_path, fill, own):
+    folder = fill(tmp_path / "set" / "a", 2, (120, 120, 3))
+    data = own("image_folder", source_dir=str(tmp_path / "set"))
+    path = folder / "0.jpg"
+    encoded = path.read_bytes()
+    assert len(encoded) > 10_000
+    seen = [facts(data).fingerprint]
+    for changed in (
+        encoded[:100] + b"x" + encoded[101:],
+        encoded[:-1] + b"x",
+        encoded[:5000] + b"x" + encoded[5000:],
+    ):
+        seen.append(fingerprint_after(data, lambda changed=changed: path.write_bytes(changed)))
+    assert len(set(seen)) == 4
+
+
 def test_fractions_say_nothing_where_nothing_is_cut(tmp_path, fill, own):
     for split in ("train", "val", "test"):
         fill(tmp_path / "set" / split / "a", 2)
