@@ -34,9 +34,9 @@ def test_what_is_no_class_is_counted(tmp_path):
 
 def test_a_class_may_be_a_link_to_a_folder_elsewhere(tmp_path):
     touch(tmp_path / "elsewhere", "1.jpg", "inner/2.jpg")
-    (tmp_path / "set").mkdir()
+    touch(tmp_path / "set" / "b", "3.jpg")
     (tmp_path / "set" / "a").symlink_to(tmp_path / "elsewhere")
-    assert class_folders.names(tmp_path / "set") == ("a",)
+    assert class_folders.names(tmp_path / "set") == ("a", "b")
     (tmp_path / "elsewhere" / "inner" / "back").symlink_to(tmp_path / "set")
     left_out = class_folders.LeftOut()
     assert class_folders.files(tmp_path / "set" / "a", left_out) == ["1.jpg", "inner/2.jpg"]
