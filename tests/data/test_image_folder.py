@@ -271,6 +271,17 @@ def test_no_folder_and_no_training_images_are_refused(tmp_path, fill, own):
         facts(own("image_folder", source_dir=str(tmp_path / "set"), validation_fraction=0.5, test_fraction=0.5))
 
 
+def test_prepared_copies_do_not_become_a_class(tmp_path, fill, own):
+    folder = fill(tmp_path / "set" / "a", 3).parent
+    data = own("image_folder", source_dir=str(folder), data_dir=str(folder / "prepared"))
+    with pytest.raises(
+        UserError, match=r"data_dir='.*set/prepared' is inside config.data.source_dir='.*set', where each"
+    ):
+        facts(data)
+    fill(folder / "train" / "a", 3)
+    sources.check(data)
+
+
 def test_a_class_may_be_called_train(tmp_path, fill, own):
     for name in ("bus", "train"):
         fill(tmp_path / "set" / name, 3)
