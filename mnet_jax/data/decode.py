@@ -16,10 +16,13 @@ import numpy as np
 import simplejpeg
 from PIL import Image
 
+from mnet_jax.data import stored
+
 _MODES = {1: "L", 3: "RGB"}
 _COLORSPACES = {1: "GRAY", 3: "RGB"}
 
 _FOUR_COLORS = ("CMYK", "YCCK")
+_UNSCALED = ("F", "I")  # Pillow would cut them off at 255
 _TRAILER = 64  # bytes at the end among which a whole JPEG has its last marker; some programs write a few after it
 _OTHER_FRAMES = {*range(0xC0, 0xD0), 0xDA} - {0xC0, 0xC1, 0xC4, 0xC8, 0xCC}  # and the scan, which no frame precedes
 
@@ -169,8 +172,10 @@ def _decoded(encoded: bytes, channels: int, factor: int = 1) -> np.ndarray:
         except ValueError:
             pass  # Pillow reads over what does no harm, and says what does
     image = _pillow_image(encoded)
+    if image.mode in _UNSCALED:
+        raise BadImage(f"pixels of Pillow's mode {image.mode}, whose black and white are not known")
     try:
-        image = image.convert(_MODES[channels])
+        image = (stored.scaled(image) if image.mode in stored.GRAY_16 else image).convert(_MODES[channels])
     except (OSError, ValueError, SyntaxError) as error:
         raise BadImage(str(error)) from error
     return _as_array(image.reduce(factor) if factor > 1 else image)

@@ -22,7 +22,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from PIL import Image
 
-from mnet_jax.data import class_folders, stored
+from mnet_jax.data import class_folders, own, stored
 from mnet_jax.data.class_folders import LeftOut
 from mnet_jax.data.facts import Facts, with_classes
 from mnet_jax.errors import UserError
@@ -89,12 +89,12 @@ def read(data, again: bool = False) -> ImageFolder:
     """What `config.data.source_dir` holds: read once, until a class or a file comes or goes.
 
     Args:
-      data: `config.data`: `source_dir`, `split_seed`, `validation_fraction`, `test_fraction`.
+      data: `config.data`: `source_dir`, `data_dir`, `split_seed`, `validation_fraction`, `test_fraction`.
       again: read it once more, whatever is known of it.
 
     Raises:
-      UserError: the folder is missing or holds no classes, splits differ in their classes, a class has no images, or
-        the fractions leave nothing to train on.
+      UserError: the folder is missing or holds no classes, splits differ in their classes, a class has no images, the
+        fractions leave nothing to train on, or prepared copies would become a class.
     """
     if data.source_dir is None:
         raise UserError("data set image_folder: set --config.data.source_dir=DIR to the folder of your images")
@@ -106,6 +106,12 @@ def read(data, again: bool = False) -> ImageFolder:
         raise UserError(
             f"config.data.validation_fraction={data.validation_fraction} and config.data.test_fraction="
             f"{data.test_fraction} leave nothing to train on"
+        )
+    prepared = own.root(data).resolve()
+    if _layout(folder)["train"] == folder and prepared.is_relative_to(folder.resolve()):
+        raise UserError(
+            f"config.data.data_dir={str(own.root(data))!r} is inside config.data.source_dir={data.source_dir!r}, where "
+            "each folder is a class; choose another"
         )
     if again:
         _read.cache_clear()

@@ -45,6 +45,8 @@ SOURCES: dict[str, type[RawFiles]] = {
 _FORMAT = "array_record"
 _ORDER = {"train": 0, "validation": 1, "test": 2}
 _NAMED = 10  # most classes that are printed
+_tfds_known: dict[tuple[str, pathlib.Path], Facts] = {}
+
 _MISSING = {  # what to do about a split that an image_folder does not have
     "validation_split": "add val/, or set --config.data.validation_fraction above 0",
     "test_split": "add test/, or set --config.data.test_fraction above 0",
@@ -94,6 +96,10 @@ def _prepare_own(data) -> tfds.core.DatasetBuilder:
             folder = own.copy_folder(data, raw.facts.fingerprint)
             home = folder.parent.parent
             _prepare(lambda: Images(raw, data_dir=home, file_format=_FORMAT), tfds.download.DownloadConfig())
+    return _opened(folder)
+
+
+def _opened(folder: pathlib.Path) -> tfds.core.DatasetBuilder:
     try:
         return tfds.builder_from_directory(folder)
     except (OSError, ValueError, json_format.ParseError) as error:
@@ -193,10 +199,15 @@ def facts_of_tfds(data) -> Facts:
     """What a data set of TFDS's says of itself, where it is prepared.
 
     Raises:
-      UserError: TFDS has no such data set.
+      UserError: TFDS has no such data set, or its features are no images with labels.
     """
-    builder = _builder(data)
-    return _facts_of(builder.info) if builder.is_prepared() else Facts()
+    key = data.tfds_name, own.root(data)
+    if key not in _tfds_known:
+        builder = _builder(data)
+        if not builder.is_prepared():
+            return Facts()
+        _tfds_known[key] = _facts_of(data.tfds_name, builder.info)
+    return _tfds_known[key]
 
 
 def facts_of_builder(data) -> Facts:
@@ -208,9 +219,9 @@ def facts_of_builder(data) -> Facts:
     """
     folder = own.root(data) / data.fingerprint if data.fingerprint else None
     if folder and own.is_prepared(folder):
-        return dataclasses.replace(_facts_of(tfds.builder_from_directory(folder).info), fingerprint=data.fingerprint)
+        return dataclasses.replace(_facts_of(data.name, _opened(folder).info), fingerprint=data.fingerprint)
     info = _registered_builder(data).info
-    return dataclasses.replace(_facts_of(info), fingerprint=info.full_name)
+    return dataclasses.replace(_facts_of(data.name, info), fingerprint=info.full_name)
 
 
 def _registered_builder(data) -> tfds.core.DatasetBuilder:
@@ -218,13 +229,6 @@ def _registered_builder(data) -> tfds.core.DatasetBuilder:
     if builder_class is None:
         raise own.unknown(data)
     builder = _instance(builder_class, str(own.root(data)))
-    features = builder.info.features
-    named = dict(features.items()) if isinstance(features, tfds.features.FeaturesDict) else {}
-    image, label = named.get("image"), named.get("label")
-    if not isinstance(image, tfds.features.Image) or image.np_dtype != np.uint8:
-        raise UserError(f'data set {data.name}: its "image" must be an 8-bit tfds.features.Image, not {image}')
-    if label is None or label.shape != () or not np.issubdtype(label.np_dtype, np.integer):
-        raise UserError(f'data set {data.name}: its "label" must be a ClassLabel or an integer, not {label}')
     if data.fingerprint not in (None, builder.info.full_name):
         raise UserError(
             f"data set {data.name}: the builder is {builder.info.full_name} now, config.data.fingerprint="
@@ -233,8 +237,13 @@ def _registered_builder(data) -> tfds.core.DatasetBuilder:
     return builder
 
 
-def _facts_of(info: tfds.core.DatasetInfo) -> Facts:
-    image, label = info.features["image"], info.features["label"]
+def _facts_of(name: str, info: tfds.core.DatasetInfo) -> Facts:
+    features = dict(info.features.items()) if isinstance(info.features, tfds.features.FeaturesDict) else {}
+    image, label = features.get("image"), features.get("label")
+    if not isinstance(image, tfds.features.Image) or image.np_dtype != np.uint8:
+        raise UserError(f'data set {name}: its "image" must be an 8-bit tfds.features.Image, not {image}')
+    if label is None or label.shape != () or not np.issubdtype(label.np_dtype, np.integer):
+        raise UserError(f'data set {name}: its "label" must be a ClassLabel or an integer, not {label}')
     *sides, channels = image.shape
     is_square = len(sides) == 2 and sides[0] == sides[1]
     classes = isinstance(label, tfds.features.ClassLabel)

@@ -9,8 +9,8 @@ from PIL import ExifTags, Image, ImageOps
 from mnet_jax.errors import UserError
 
 _PLAIN = ("1", "L", "P", "RGB", "CMYK")  # what `decode` converts rightly, where nothing is transparent
-_GRAY_16 = ("I;16", "I;16B", "I;16L", "I;16N")
-_GRAY = ("1", "L", "LA", *_GRAY_16)
+GRAY_16 = ("I;16", "I;16B", "I;16L", "I;16N")
+_GRAY = ("1", "L", "LA", *GRAY_16)
 _WITH_ALPHA = ("LA", "PA", "RGBA")
 
 
@@ -51,15 +51,18 @@ def _is_upright(image: Image.Image, encoded: bytes) -> bool:
     return image.getexif().get(ExifTags.Base.Orientation, 1) == 1
 
 
+def scaled(image: Image.Image) -> Image.Image:
+    """A gray image of 16 bits (`GRAY_16`) in 8: 65535 is white."""
+    return Image.fromarray(((np.asarray(image).astype(np.uint32) + 128) // 257).astype(np.uint8))
+
+
 def _eight_bits(image: Image.Image, name: str) -> Image.Image:
     """L or RGB."""
     transparency = image.info.get("transparency")
-    if image.mode in _GRAY_16:
-        pixels = np.asarray(image).astype(np.uint32)
-        if transparency is not None:
-            pixels[pixels == transparency] = 0
-        return Image.fromarray(((pixels + 128) // 257).astype(np.uint8))
     kind = "L" if is_gray(image) else "RGB"
+    if image.mode in GRAY_16:
+        opaque = Image.fromarray(np.asarray(image) != transparency)
+        return Image.composite(scaled(image), Image.new("L", image.size), opaque)
     if image.mode in _WITH_ALPHA or transparency is not None:
         black = Image.new("RGBA", image.size, (0, 0, 0, 255))
         return Image.alpha_composite(black, image.convert("RGBA")).convert(kind)

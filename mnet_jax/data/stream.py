@@ -35,7 +35,8 @@ _ROUNDS = 4  # of the cipher, as in Grain's own shuffle
 def training_index(seed: int, position: int, num_examples: int) -> int:
     """Which example stands at a position of the stream: every epoch is a permutation of its own.
 
-    Grain's `index_shuffle` (a cipher of variable size) gives one place of a permutation without the others.
+    Grain's `index_shuffle` (a cipher of variable size) gives one place of a permutation without the others, in some
+    microseconds; among few examples a place takes longer, an epoch of them never more than some 30 ms.
     """
     epoch, offset = divmod(position, num_examples)
     return index_shuffle(offset, num_examples - 1, seed=_epoch_seed(seed, epoch), rounds=_ROUNDS)

@@ -34,10 +34,13 @@ def test_what_is_no_class_is_counted(tmp_path):
 
 def test_a_class_may_be_a_link_to_a_folder_elsewhere(tmp_path):
     touch(tmp_path / "elsewhere", "1.jpg", "inner/2.jpg")
-    (tmp_path / "set").mkdir()
+    touch(tmp_path / "set" / "b", "3.jpg")
     (tmp_path / "set" / "a").symlink_to(tmp_path / "elsewhere")
-    assert class_folders.names(tmp_path / "set") == ("a",)
-    assert class_folders.files(tmp_path / "set" / "a", class_folders.LeftOut()) == ["1.jpg", "inner/2.jpg"]
+    assert class_folders.names(tmp_path / "set") == ("a", "b")
+    (tmp_path / "elsewhere" / "inner" / "back").symlink_to(tmp_path / "set")
+    left_out = class_folders.LeftOut()
+    assert class_folders.files(tmp_path / "set" / "a", left_out) == ["1.jpg", "inner/2.jpg"]
+    assert class_folders.text(left_out) == "1 circular or repeated link"
 
 
 def test_files_of_a_class_are_found_in_the_folders_inside_it_and_each_folder_is_read_once(tmp_path):

@@ -35,6 +35,19 @@ def test_grayscale_and_cmyk_jpegs_become_rgb(picture, mode):
     assert np.abs(decoded.astype(int) - smooth).mean() < 4
 
 
+@pytest.mark.parametrize("channels", [1, 3])
+def test_16_bits_of_gray_are_scaled_not_cut_off(channels):
+    deep = np.array([[0, 257, 30000], [40000, 65535, 256]], np.uint16)
+    expected = np.repeat(np.rint(deep / 257).astype(np.uint8)[..., None], channels, axis=-1)
+    np.testing.assert_array_equal(decode.whole(encoded(deep), channels), expected)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.int32])
+def test_pixels_without_a_known_white_are_bad(dtype):
+    with pytest.raises(decode.BadImage, match="black and white are not known"):
+        decode.whole(encoded(np.array([[0, 300]], dtype), "TIFF"), 3)
+
+
 def evaluation_crop(image, size, crop, fraction=0.875, resize="bilinear"):
     data = ConfigDict({"channels": 3, "image_size": size})
     data.update(eval_crop=crop, eval_crop_fraction=fraction, eval_filter=resize)

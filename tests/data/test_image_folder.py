@@ -271,6 +271,17 @@ def test_no_folder_and_no_training_images_are_refused(tmp_path, fill, own):
         facts(own("image_folder", source_dir=str(tmp_path / "set"), validation_fraction=0.5, test_fraction=0.5))
 
 
+def test_prepared_copies_do_not_become_a_class(tmp_path, fill, own):
+    folder = fill(tmp_path / "set" / "a", 3).parent
+    data = own("image_folder", source_dir=str(folder), data_dir=str(folder / "prepared"))
+    with pytest.raises(
+        UserError, match=r"data_dir='.*set/prepared' is inside config.data.source_dir='.*set', where each"
+    ):
+        facts(data)
+    fill(folder / "train" / "a", 3)
+    sources.check(data)
+
+
 def test_a_class_may_be_called_train(tmp_path, fill, own):
     for name in ("bus", "train"):
         fill(tmp_path / "set" / name, 3)
@@ -329,6 +340,22 @@ def test_the_fingerprint_is_of_the_images_and_of_what_cuts_them(tmp_path, fill, 
     ):
         seen.append(fingerprint_after(data, change))
     assert len(set(seen)) == len(seen)
+
+
+def test_the_fingerprint_reads_both_ends_and_the_length_of_a_large_file(tmp_path, fill, own):
+    folder = fill(tmp_path / "set" / "a", 2, (120, 120, 3))
+    data = own("image_folder", source_dir=str(tmp_path / "set"))
+    path = folder / "0.jpg"
+    encoded = path.read_bytes()
+    assert len(encoded) > 10_000
+    seen = [facts(data).fingerprint]
+    for changed in (
+        encoded[:100] + b"x" + encoded[101:],
+        encoded[:-1] + b"x",
+        encoded[:5000] + b"x" + encoded[5000:],
+    ):
+        seen.append(fingerprint_after(data, lambda changed=changed: path.write_bytes(changed)))
+    assert len(set(seen)) == 4
 
 
 def test_fractions_say_nothing_where_nothing_is_cut(tmp_path, fill, own):
