@@ -19,9 +19,6 @@ Found = Callable[[ConfigDict], Mapping[str, Any]]
 
 _OF_THE_FILE = ("sweep", "options")  # groups that belong to the config file, not to a trial
 
-_DECIDED_BY_THE_DATA = ("model.num_classes", "data.image_size")
-
-
 def resolve(config: ConfigDict, overrides: Mapping[str, Any] | None = None, found: Found = lambda _: {}) -> ConfigDict:
     """A locked config with the overrides (dotted keys) applied, fields at None filled in, every value checked.
 
@@ -155,7 +152,7 @@ def _take(config: ConfigDict, found: Mapping[str, Any]) -> None:
             if key == "data.image_size" and is_suggested(config, "input_size") and config.input_size == node[leaf]:
                 config.input_size = value
             node[leaf] = value
-        elif key in _DECIDED_BY_THE_DATA:
+        elif key == "model.num_classes" or (key == "data.image_size" and config.data.crop != "inception"):
             raise UserError(f"config.{key}={node[leaf]!r}: in data set {config.data.name} it is {value}")
 
 

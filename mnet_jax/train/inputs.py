@@ -45,7 +45,7 @@ def _found(config: ConfigDict) -> dict[str, Any]:
     """What the data and the weights of a config say of it, by dotted key."""
     name = config.data.name
     if not data_sets.is_known(name) and ":" in name:
-        data_sets.register_builder(name, own.load_object(name, pathlib.Path(config.folder or ".")))
+        _register_builder(name, pathlib.Path(config.folder or "."))
     said = facts(config.data)
     found = {
         "model.num_classes": said.num_classes,
@@ -68,6 +68,13 @@ def _found(config: ConfigDict) -> dict[str, Any]:
     return (
         found | recipes.recipe(path, config.model.name) | {"train.init_fingerprint": _content_of(path, _changed(path))}
     )
+
+
+def _register_builder(name: str, folder: pathlib.Path) -> None:
+    import tensorflow_datasets as tfds
+
+    with tfds.core.registered.skip_registration():  # TFDS takes a class once, and a file may be executed again
+        data_sets.register_builder(name, own.load_object(name, folder))
 
 
 def _changed(path: str) -> tuple[int, int]:
