@@ -64,7 +64,7 @@ def _parse(argv: Sequence[str], needs_config: bool, description: str) -> "tuple[
     if any(re.fullmatch(r"--?help(short|full)?|-\?|-h", argument) for argument in rest[1:]):
         print(_help(description))
         sys.exit(0)
-    if spec is None and (needs_config or overrides):
+    if not spec and (needs_config or overrides):
         raise UserError("--config FILE is missing, for example --config configs/width.py")
     try:
         unknown = flags.FLAGS(rest)[1:]

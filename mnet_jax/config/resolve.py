@@ -19,6 +19,7 @@ Found = Callable[[ConfigDict], Mapping[str, Any]]
 
 _OF_THE_FILE = ("sweep", "options")  # groups that belong to the config file, not to a trial
 
+
 def resolve(config: ConfigDict, overrides: Mapping[str, Any] | None = None, found: Found = lambda _: {}) -> ConfigDict:
     """A locked config with the overrides (dotted keys) applied, fields at None filled in, every value checked.
 

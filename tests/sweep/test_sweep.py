@@ -5,6 +5,7 @@ import os
 import pathlib
 import random
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -13,8 +14,11 @@ import time
 import psutil
 import pytest
 
+from mnet_jax.config.identity import trial_hash
 from mnet_jax.errors import UserError
 from mnet_jax.sweep.grid import expand
+from mnet_jax.sweep.run import run_sweep
+from mnet_jax.train.inputs import settle
 from mnet_jax.workdir import results
 from mnet_jax.workdir.files import TrialFolder, Workdir
 from tests.conftest import REPOSITORY
@@ -37,6 +41,32 @@ def test_the_grid_is_the_product_of_the_axes_widths_first(tiny):
 def test_a_generator_gives_sets_that_are_no_product(tiny):
     trials = expand(tiny, iter([{"model.alpha": 0.5, "input_size": 12}, {"optim.name": "adamw"}]))
     assert [name.rpartition("-")[0] for name in trials] == ["alpha=0.5,input_size=12", "name=adamw"]
+
+
+def test_a_workdir_of_an_earlier_version_is_reported_but_not_gone_on_with(tiny, tmp_path):
+    workdir = Workdir(tmp_path)
+    workdir.set_sweep({"trials": {}})
+    with pytest.raises(UserError, match=r"made by an earlier version, .*another order.* choose another --workdir"):
+        run_sweep(tiny, tmp_path)
+    assert not (tmp_path / "trials").exists()
+
+
+def test_two_spellings_of_a_trial_are_said_and_trained_once(tiny):
+    said = []
+    tiny.optim.name = "adamw"
+    tiny.sweep.optim.momentum = (0.8, 0.9)
+    assert len(expand(tiny, say=said.append)) == 1
+    assert re.fullmatch(r"momentum=0\.9-\w+ is the same trial as momentum=0\.8-\w+: .*", said[0])
+
+
+def test_a_label_that_is_too_long_for_a_file_system_is_cut(tiny):
+    keys = ["data.mean", "data.std", "optim.warmup_epochs", "optim.decay_rate", "train.label_smoothing", "seed"]
+    values = [(0.123456789,), (0.987654321,), 0.123456789, 0.123456789, 0.123456789, 123456789]
+    overrides = dict(zip(keys, values, strict=True)) | {"data.train_split": "train[:100]+train[200:300]+train[400:500]"}
+    overrides |= {"data.validation_split": "train[500:600]+train[700:800]", "optim.rmsprop_epsilon": 0.123456789}
+    (name,) = expand(tiny, [overrides])
+    assert len(name.encode()) < 240
+    assert name.rpartition("-")[2] == trial_hash(settle(tiny, overrides))
 
 
 def test_axes_whose_last_names_agree_are_told_apart(tiny):
@@ -173,6 +203,25 @@ def test_running_again_skips_what_is_done(finished, environment):
     assert code == 0
     assert "2 of 2 trials are done already" in output
     assert {path: path.stat().st_mtime_ns for path in workdir.glob("trials/*/result.json")} == before
+
+
+@pytest.mark.slow
+def test_another_axis_trains_only_what_is_new(finished, environment, tmp_path):
+    """A trial is found by its hash: seed 0 has other names now, and is not trained again."""
+    shutil.copytree(finished[0], tmp_path / "work")
+    before = {path: path.read_bytes() for path in (tmp_path / "work").glob("trials/*/result.json")}
+    code, output = finish(environment, tmp_path / "work", "two_sizes", "--config.sweep.seed=(0,1)")
+    assert code == 0, output + logs(tmp_path / "work")
+    assert "2 of 4 trials are done already" in output
+    assert {path: path.read_bytes() for path in before} == before
+    rows = results.read(tmp_path / "work" / "results.csv")
+    assert sorted((row["input_size"], row["seed"], row["status"]) for row in rows) == [
+        (size, seed, "done") for size in (12, 16) for seed in (0, 1)
+    ]
+    assert len({row["replicate"] for row in rows}) == 2
+    assert all(row["mult_adds"] for row in rows)
+    assert finish(environment, tmp_path / "work", "two_sizes", "--config.sweep.input_size=(16,)")[0] == 0
+    assert len(results.read(tmp_path / "work" / "results.csv")) == 4, "the table holds every trial of the workdir"
 
 
 @pytest.mark.slow

@@ -1,0 +1,93 @@
+"""What all commands share, in this process: arguments in, a config file out, one line for a mistake."""
+
+import pytest
+from absl import flags
+
+from mnet_jax import cli
+from mnet_jax.errors import UserError
+from tests.conftest import REPOSITORY
+
+WIDTH = str(REPOSITORY / "configs" / "width.py")
+
+
+@pytest.fixture
+def parse(monkeypatch):
+    """The config file of a command line, with flags of its own as every process has them."""
+    values = flags.FlagValues()
+    monkeypatch.setattr(flags, "FLAGS", values)
+    define = flags.DEFINE_bool
+    monkeypatch.setattr(flags, "DEFINE_bool", lambda *args: define(*args, flag_values=values))
+    flags.DEFINE_string("workdir", None, "Folder.", flag_values=values)
+
+    def parse(*arguments):
+        return cli._parse(["command", *arguments], True, "")[1]
+
+    return parse
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["--config", WIDTH, "--config.train.epochs=3", "--config.data.flip"],
+        [f"--config={WIDTH}", "--config.train.epochs", "3", "--config.data.flip=true"],
+        ["--config.train.epochs=3", "-config", WIDTH, "--config.data.flip", "--workdir", "w"],
+    ],
+)
+def test_overrides_are_written_as_absl_takes_them(parse, arguments):
+    config = parse(*arguments).config
+    assert (config.train.epochs, config.data.flip) == (3.0, True)
+
+
+def test_tuples_and_negations(parse):
+    config = parse(
+        "--config", WIDTH, "--config.sweep.model.alpha=(1.0,0.5)", "--config.sweep.seed=(0,1)", "--noconfig.data.flip"
+    ).config
+    assert (config.sweep.model.alpha, config.sweep.seed, config.data.flip) == ((1.0, 0.5), (0, 1), False)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ([], "--config FILE is missing"),
+        (["--config"], "--config FILE is missing"),
+        (["--config", WIDTH, "--config.model.alhpa=1"], "unknown field config.model.alhpa: did you mean model.alpha"),
+        (["--config", WIDTH, "--config.alpha=1"], "unknown field config.alpha: did you mean model.alpha"),
+        (["--config", WIDTH, "--config.sweep.model.alhpa=(1,)"], "did you mean sweep.model.alpha"),
+        (["--config", WIDTH, "--config.train.epochs=many"], "could not convert string to float: 'many'"),
+        (["--config", WIDTH, "--config.data.fingerprint=x"], "config.data.fingerprint cannot be set"),
+        (["--config", WIDTH, "--workdri=x"], "Did you mean: workdir"),
+        (["--config", WIDTH, "stray"], "unexpected argument 'stray'"),
+    ],
+)
+def test_a_mistake_is_one_line(parse, arguments, message):
+    with pytest.raises(UserError, match=message) as error:
+        parse(*arguments)
+    assert "\n" not in str(error.value)
+
+
+def test_a_networks_options_can_be_set_and_swept_from_the_command_line(parse):
+    own = str(REPOSITORY / "configs" / "own_network.py")
+    arguments = ["--config.model.name=residual_net", "--config.model.width=8", "--config.sweep.model.depth=(1,2)"]
+    config = parse("--config", own, *arguments).config
+    assert (config.model.width, config.sweep.model.depth) == (8, (1, 2))
+
+
+@pytest.mark.parametrize("module", ["sweep", "train", "cost", "evaluate", "data.prepare"])
+def test_help_says_what_the_command_takes(command, module):
+    done = command(f"mnet_jax.{module}", "--help")
+    assert done.returncode == 0, done.stderr
+    assert f"python -m mnet_jax.{module}" in done.stdout
+    assert "--config FILE[:PRESET]" in done.stdout
+
+
+def test_print_config_shows_values_and_origins_and_does_nothing(command, tmp_path):
+    done = command(
+        "mnet_jax.sweep", "--config", WIDTH, "--config.seed=3", "--workdir", tmp_path / "w", "--print_config"
+    )
+    assert done.returncode == 0, done.stderr
+    rows = [line.split(maxsplit=1) for line in done.stdout.splitlines()]
+    origins = {key: rest.split() for key, rest in rows}
+    assert origins["seed"] == ["3", "flag"]
+    assert origins["train.batch_size"] == ["32", "preset"]
+    assert origins["sweep.model.alpha"][-1] == "file"
+    assert not list(tmp_path.iterdir())
