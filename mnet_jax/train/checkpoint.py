@@ -20,10 +20,11 @@ class Checkpoints:
         self._manager = ocp.CheckpointManager(self._folder, options=ocp.CheckpointManagerOptions(max_to_keep=_KEPT))
 
     def latest_step(self) -> int | None:
+        """The step of the newest checkpoint; None where there is none."""
         return self._manager.latest_step()
 
     def save(self, step: int, state: Any, clock: dict[str, float]) -> None:
-        """Saves a pytree of arrays and the trial's clock; a step that is saved already is left as it is.
+        """Saves a pytree of arrays and the fields of the trial's `clock.Clock`; a step that is there is left as it is.
 
         The arrays are copied first: the next training step may overwrite the device's buffers.
         """
@@ -53,5 +54,6 @@ class Checkpoints:
         return restored["state"], restored["clock"]
 
     def close(self) -> None:
+        """Waits for what is being written."""
         self._manager.wait_until_finished()
         self._manager.close()

@@ -1,6 +1,5 @@
 """Trains a list of trials that share one stream of batches."""
 
-import collections
 import contextlib
 import logging
 import time
@@ -9,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from ml_collections import ConfigDict
 
 from mnet_jax.config.dotted import from_json
-from mnet_jax.config.identity import compile_key, replicate_key
+from mnet_jax.config.identity import compile_key
 from mnet_jax.data.stream import Batch, Stream, open_stream
 from mnet_jax.devices.mesh import make_mesh
 from mnet_jax.devices.signals import Interrupted, Interruption
@@ -17,7 +16,7 @@ from mnet_jax.errors import UserError
 from mnet_jax.train.clock import Stopwatch
 from mnet_jax.train.compiled import CompiledSteps, compilers
 from mnet_jax.train.evaluation import Tally
-from mnet_jax.train.replicates import Replicates
+from mnet_jax.train.replicates import Replicates, alike_ones
 from mnet_jax.train.step import TrainState
 from mnet_jax.train.trial import Diverged, Trial
 from mnet_jax.train.units import Alone, Unit
@@ -84,8 +83,6 @@ class _Loop:
         start = time.monotonic()
         compiled: dict[str, CompiledSteps] = {}
         opened: list[tuple[TrialFolder, ConfigDict, CompiledSteps]] = []
-        groups = collections.defaultdict(list)  # trials by what must be equal to step them as one
-        states: dict[Trial, TrainState] = {}
         with compilers() as threads:
             for folder in list(self._folders):
                 self._interruption.check()
@@ -100,15 +97,15 @@ class _Loop:
                 self._interruption.check()
                 with self._recorded(folder):
                     trial = Trial(folder, config, own_steps)
-                    states[trial] = trial.begin()
-                    is_vmapped = config.train.vmap_replicates and trial.step < trial.steps.total
-                    groups[replicate_key(config) if is_vmapped else folder.name, trial.step].append(trial)
-            for trials in groups.values():
+                    self._units.append(Alone(trial, trial.begin()))
+            for alike in alike_ones(self._units):
+                with self._recorded(*(unit.trials[0].folder for unit in alike)):
+                    together = Replicates(alike)
+                    self._units = [unit for unit in self._units if unit not in alike] + [together]
+            for unit in list(self._units):
                 self._interruption.check()
-                own_states = [states.pop(trial) for trial in trials]
-                with self._recorded(*(trial.folder for trial in trials)):
-                    several = len(trials) > 1
-                    self._units.append(Replicates(trials, own_states) if several else Alone(trials[0], own_states[0]))
+                with self._recorded(*unit.folders):
+                    unit.compile()
             for unit in list(self._units):
                 self._interruption.check()
                 with self._recorded(*unit.folders):

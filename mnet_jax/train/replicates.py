@@ -4,6 +4,7 @@ For devices that one network alone does not fill; `python -m benchmarks.replicat
 of separate trials to the rounding of float32, no more: products are summed in another order.
 """
 
+import collections
 import types
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -13,37 +14,33 @@ import jax.numpy as jnp
 from ml_collections import ConfigDict
 
 from mnet_jax.config.dotted import flatten
-from mnet_jax.config.identity import HYPERPARAMETERS
+from mnet_jax.config.identity import HYPERPARAMETERS, replicate_key
 from mnet_jax.train import optim, step
 from mnet_jax.train.trial import Trial
-from mnet_jax.train.units import Unit
+from mnet_jax.train.units import Alone, Unit
+
+
+def alike_ones(units: Sequence[Alone]) -> list[list[Alone]]:
+    """Those that can be `Replicates`: at the same step, of one `identity.replicate_key`, and the config wants it."""
+    alike = collections.defaultdict(list)
+    for unit in units:
+        (trial,) = unit.trials
+        if trial.config.train.vmap_replicates and trial.step < trial.steps.total:
+            alike[replicate_key(trial.config), trial.step].append(unit)
+    return [group for group in alike.values() if len(group) > 1]
 
 
 class Replicates(Unit):
     """Trials whose states are rows of one; a trial that is taken out leaves its row behind."""
 
-    def __init__(self, trials: Sequence[Trial], states: Sequence[step.TrainState]):
-        """Takes over the states and begins to compile the step.
-
-        Args:
-          trials: of one `identity.replicate_key`, at the same step.
-          states: of each.
-        """
-        compiled = trials[0].compiled
-        stacked = jax.tree.map(lambda *leaves: jnp.stack(leaves), *states)
+    def __init__(self, units: Sequence[Alone]):
+        """Takes over the states of units that are alike."""
+        trials = [unit.trials[0] for unit in units]
+        super().__init__(trials, jax.tree.map(lambda *leaves: jnp.stack(leaves), *(unit.state for unit in units)))
         flat = [flatten(trial.config) for trial in trials]
         self._hyperparameters = {
             name: jnp.asarray([values[name] for values in flat], jnp.float32) for name in HYPERPARAMETERS
         }
-        train_step = compiled.compile(
-            _vmapped_step(trials[0]),
-            (compiled.replicated, compiled.replicated, compiled.sharded),
-            stacked,
-            self._hyperparameters,
-            compiled.abstract_batch,
-            donate_argnums=0,
-        )
-        super().__init__(list(trials), stacked, train_step)
         self._rows = {trial: row for row, trial in enumerate(trials)}
         self._take = jax.jit(lambda states, row: jax.tree.map(lambda leaf: leaf[row], states))
 
@@ -53,6 +50,17 @@ class Replicates(Unit):
 
     def state_of(self, trial):
         return self._take(self.state, self._rows[trial])
+
+    def _compiling(self):
+        compiled = self.trials[0].compiled
+        return compiled.compile(
+            _vmapped_step(self.trials[0]),
+            (compiled.replicated, compiled.replicated, compiled.sharded),
+            self.state,
+            self._hyperparameters,
+            compiled.abstract_batch,
+            donate_argnums=0,
+        )
 
 
 def _vmapped_step(trial: Trial) -> Callable:

@@ -121,6 +121,10 @@ def make_eval_step(model: nn.Module, config: ConfigDict) -> Callable[[dict, Mapp
 
     A batch is that of a training step with "mask", float32 (batch,). Tracing it raises UserError where the network does
     not return logits.
+
+    Args:
+      model: as in `create_state`.
+      config: resolved; `input_size`, `model.num_classes` and `config.data`.
     """
 
     def eval_step(variables, batch):

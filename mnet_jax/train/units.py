@@ -17,17 +17,10 @@ class Unit:
       state: on the devices, after `step` updates.
     """
 
-    def __init__(self, trials: list[Trial], state: Any, train_step: Future | None):
-        """Takes over the state.
-
-        Args:
-          trials: at the same step.
-          state: of all of them.
-          train_step: compiles; None where nothing is left to train.
-        """
+    def __init__(self, trials: list[Trial], state: Any):
         self.trials = trials
         self.state = state
-        self._train_step = train_step
+        self._train_step: Future | None = None
 
     @property
     def step(self) -> int:
@@ -37,6 +30,11 @@ class Unit:
     @property
     def folders(self) -> list[TrialFolder]:
         return [trial.folder for trial in self.trials]
+
+    def compile(self) -> None:
+        """Traces the training step and begins to compile it, where any update is left."""
+        if self.step < self.trials[0].steps.total:
+            self._train_step = self._compiling()
 
     def wait_until_compiled(self) -> None:
         """Raises what the compiler raised."""
@@ -48,7 +46,10 @@ class Unit:
         raise NotImplementedError
 
     def state_of(self, trial: Trial) -> TrainState:
-        """The state of one of the trials; donated to the next update, so copy what is to outlive it."""
+        """The state of one of the trials; the next update may overwrite it."""
+        raise NotImplementedError
+
+    def _compiling(self) -> Future:
         raise NotImplementedError
 
 
@@ -56,9 +57,7 @@ class Alone(Unit):
     """One trial."""
 
     def __init__(self, trial: Trial, state: TrainState):
-        """Takes over the state and begins to compile the step, where any is left to train."""
-        is_trained = trial.step >= trial.steps.total
-        super().__init__([trial], state, None if is_trained else trial.compiled.train_step)
+        super().__init__([trial], state)
 
     def update(self, batch):
         self.state, metrics = self._train_step.result()(self.state, batch)
@@ -66,3 +65,6 @@ class Alone(Unit):
 
     def state_of(self, trial):
         return self.state
+
+    def _compiling(self):
+        return self.trials[0].compiled.train_step

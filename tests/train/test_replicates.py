@@ -23,9 +23,7 @@ def built(monkeypatch):
     """How many trials each vmapped step had."""
     counts = []
     init = Replicates.__init__
-    monkeypatch.setattr(
-        Replicates, "__init__", lambda self, trials, states: (counts.append(len(trials)), init(self, trials, states))[1]
-    )
+    monkeypatch.setattr(Replicates, "__init__", lambda self, units: (counts.append(len(units)), init(self, units))[1])
     return counts
 
 
@@ -83,7 +81,7 @@ def test_a_diverging_replicate_is_dropped_and_the_others_resume(tmp_path, tiny, 
     assert scores(whole[0]) != scores(whole[2])
     stopped = folders_of(tmp_path / "stopped", tiny, True, variants)
     with pytest.raises(Interrupted):
-        loop.train(stopped, StopAfter(9))
+        loop.train(stopped, StopAfter(10))
     loop.train(stopped, Interruption())
     assert built == [3, 3, 2], "the one that diverged is not trained again"
     for i in (0, 2):

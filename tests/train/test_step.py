@@ -132,7 +132,7 @@ class Lookup:
     def __init__(self, table):
         self.table = jnp.asarray(table, jnp.float32)
 
-    def apply(self, variables, images):
+    def apply(self, variables, images, train):
         return self.table[jnp.round(images[:, 0, 0, 0]).astype(int)]
 
 
