@@ -8,7 +8,7 @@ import pytest
 from flax import traverse_util
 
 from mnet_jax import evaluate
-from mnet_jax.data import decode, sources
+from mnet_jax.data import checks, decode, sources
 from mnet_jax.data.sources import split_fields
 from mnet_jax.devices.signals import Interruption
 from mnet_jax.errors import UserError
@@ -77,7 +77,7 @@ def test_the_published_sweep_evaluates_each_file_at_its_own_size(tmp_path, tiny_
     }
     for name, trial in list(trials.items())[-2:]:
         recipes.check(trial)
-        sources.check(trial.data, split_fields(trial))
+        checks.check(trial.data, split_fields(trial))
         folder = TrialFolder(tmp_path / name)
         folder.create(trial.to_dict())
         loop.train([folder], Interruption())

@@ -116,3 +116,15 @@ def test_no_exported_name_is_that_of_a_room():
 def test_no_file_has_two_ideas():
     long = {str(path.relative_to(PACKAGE)): len(path.read_text().splitlines()) for path in PACKAGE.rglob("*.py")}
     assert {name: lines for name, lines in long.items() if lines > 400} == {}
+
+
+def test_no_circle_among_the_files_of_a_room():
+    """Also those that a function imports late."""
+    for room in sorted(path for path in PACKAGE.iterdir() if path.is_dir() and path.name != "__pycache__"):
+        below = {}
+        for path in room.rglob("*.py"):
+            module = ".".join(path.relative_to(PACKAGE.parent).with_suffix("").parts)
+            known = {name if (PACKAGE.parent / (name.replace(".", "/") + ".py")).is_file() else name.rpartition(".")[0]
+                     for name in imports(path)}  # fmt: skip
+            below[module] = {name for name in known if name.startswith(f"mnet_jax.{room.name}.")} - {module}
+        list(graphlib.TopologicalSorter(below).static_order())

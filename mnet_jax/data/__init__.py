@@ -1,5 +1,6 @@
 """Images: who has them, what is known of them, how they are decoded, batched (stream) and augmented.
 
-`facts` says what a data set holds before anything is prepared, `registry` knows the names, `sources` prepares them.
-Built-in sets: `builders`. Data of one's own: `own`, with `image_folder`, `class_folders`, `stored`, and `arrays`.
+`registry` knows the names, `facts` says what a data set holds before anything is prepared, `sources` prepares it,
+`checks` looks whether it has what a config asks for. Built-in sets: `builders`. Data of one's own: `own`, with
+`image_folder`, `class_folders`, `stored`, and `arrays`; their prepared copies: `copies`.
 """

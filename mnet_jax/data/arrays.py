@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Mapping
 import numpy as np
 from PIL import Image
 
-from mnet_jax.data.facts import Facts
+from mnet_jax.data.registry import Facts
 from mnet_jax.errors import UserError
 
 _SPLITS = ("train", "validation", "test")

@@ -21,7 +21,7 @@ from array_record.python.array_record_module import ArrayRecordWriter
 from rich.console import Console
 from rich.progress import Progress
 
-from mnet_jax.data import decode, sources
+from mnet_jax.data import checks, decode, sources
 from mnet_jax.data.damage import Damage
 from mnet_jax.data.sources import SPLIT_FIELDS
 from mnet_jax.errors import UserError
@@ -37,9 +37,9 @@ def check(data, fields: Sequence[str] = SPLIT_FIELDS) -> None:
     Goes on where an earlier call was interrupted.
 
     Raises:
-      UserError: as `sources.check`; or more than `config.data.max_bad_images` images are damaged.
+      UserError: as `checks.check`; or more than `config.data.max_bad_images` images are damaged.
     """
-    sources.check(data, fields)
+    checks.check(data, fields)
     if data.cache_side:
         for name in dict.fromkeys(
             part.splitname for field in fields if data[field] for part in _parts(data, data[field])

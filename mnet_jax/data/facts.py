@@ -3,36 +3,11 @@
 Light: reading a config asks for it, and loads no library that reads images.
 """
 
-import dataclasses
 import functools
 import pathlib
-from collections.abc import Sequence
 
+from mnet_jax.data.registry import Facts, with_classes
 from mnet_jax.errors import UserError
-
-
-@dataclasses.dataclass(frozen=True)
-class Facts:
-    """What is known of a data set; None where it is not.
-
-    Attributes:
-      class_names: by label.
-      num_classes: labels are 0, ..., num_classes - 1.
-      image_size: side in pixels, where all images are squares of one size.
-      channels: 1 where all images are gray, else 3.
-      fingerprint: of the content, where the name does not say it; names the prepared copy.
-    """
-
-    class_names: tuple[str, ...] | None = None
-    num_classes: int | None = None
-    image_size: int | None = None
-    channels: int | None = None
-    fingerprint: str | None = None
-
-
-def with_classes(names: Sequence[str], **others) -> Facts:
-    return Facts(class_names=tuple(names), num_classes=len(names), **others)
-
 
 _CLOTHES = (
     "T-shirt/top",
@@ -77,6 +52,10 @@ def facts(data) -> Facts:
         return _of_imagenet(data)
     from mnet_jax.data import own
 
+    if own.is_builder(data):
+        from mnet_jax.data import sources
+
+        return sources.facts_of_builder(data)
     found, differing = own.facts(data)
     if differing and data.crop != "inception":
         raise UserError(

@@ -22,9 +22,9 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from PIL import Image
 
-from mnet_jax.data import class_folders, own, stored
+from mnet_jax.data import class_folders, copies, stored
 from mnet_jax.data.class_folders import LeftOut
-from mnet_jax.data.facts import Facts, with_classes
+from mnet_jax.data.registry import Facts, with_classes
 from mnet_jax.errors import UserError
 
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP")
@@ -107,10 +107,11 @@ def read(data, again: bool = False) -> ImageFolder:
             f"config.data.validation_fraction={data.validation_fraction} and config.data.test_fraction="
             f"{data.test_fraction} leave nothing to train on"
         )
-    prepared = own.root(data).resolve()
+    home = copies.root(data)
+    prepared = home.resolve()
     if _layout(folder)["train"] == folder and prepared.is_relative_to(folder.resolve()):
         raise UserError(
-            f"config.data.data_dir={str(own.root(data))!r} is inside config.data.source_dir={data.source_dir!r}, where "
+            f"config.data.data_dir={str(home)!r} is inside config.data.source_dir={data.source_dir!r}, where "
             "each folder is a class; choose another"
         )
     if again:

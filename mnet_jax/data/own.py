@@ -4,15 +4,11 @@ A process that knows `config.data.fingerprint` opens the copy without the raw im
 what they said of themselves.
 """
 
-import json
-import os
 import pathlib
 
-from mnet_jax.data import registry
-from mnet_jax.data.facts import Facts
+from mnet_jax.data import copies, registry
+from mnet_jax.data.registry import Facts
 from mnet_jax.errors import UserError, nearest
-
-METADATA = "metadata.json"  # as TFDS calls it
 
 _COPY = pathlib.Path("images", "1.0.0")  # name and version of `builders.Images`
 
@@ -26,11 +22,6 @@ def is_builder(data) -> bool:
     return registry.builder(data.name) is not None or ":" in str(data.name)
 
 
-def root(data) -> pathlib.Path:
-    """Folder of prepared data sets: `config.data.data_dir`, or where TFDS has them."""
-    return pathlib.Path(data.data_dir or os.environ.get("TFDS_DATA_DIR", "~/tensorflow_datasets")).expanduser()
-
-
 def copy_folder(data, fingerprint: str | None = None) -> pathlib.Path:
     """Where the prepared copy is, or will be.
 
@@ -41,15 +32,11 @@ def copy_folder(data, fingerprint: str | None = None) -> pathlib.Path:
     Raises:
       UserError: `config.data.fingerprint` is not set, and the raw images are missing or wrong.
     """
-    fingerprint = fingerprint or data.fingerprint or facts(data)[0].fingerprint
+    fingerprint = fingerprint or data.fingerprint or raw(data).facts.fingerprint
     if is_builder(data):
-        return root(data) / fingerprint
+        return copies.root(data) / fingerprint
     kind = ("image_folder",) if data.name == "image_folder" else ("arrays", data.name)
-    return root(data).joinpath(*kind, fingerprint, _COPY)
-
-
-def is_prepared(folder: pathlib.Path) -> bool:
-    return (folder / "dataset_info.json").is_file()
+    return copies.root(data).joinpath(*kind, fingerprint, _COPY)
 
 
 def facts(data) -> tuple[Facts, str | None]:
@@ -60,12 +47,8 @@ def facts(data) -> tuple[Facts, str | None]:
     Raises:
       UserError: the raw images are missing or wrong, or not those that `config.data.fingerprint` was found for.
     """
-    if is_builder(data):
-        from mnet_jax.data import sources
-
-        return sources.facts_of_builder(data), None
-    if data.fingerprint and is_prepared(copy_folder(data)):
-        recorded = metadata(copy_folder(data))
+    if data.fingerprint and copies.is_prepared(copy_folder(data)):
+        recorded = copies.metadata(copy_folder(data))
         names = recorded["class_names"]
         return (
             Facts(
@@ -79,18 +62,6 @@ def facts(data) -> tuple[Facts, str | None]:
         )
     found = raw(data)
     return found.facts, found.differing
-
-
-def metadata(folder: pathlib.Path) -> dict:
-    """What was recorded beside a prepared copy.
-
-    Raises:
-      UserError: it is damaged.
-    """
-    try:
-        return json.loads((folder / METADATA).read_text())
-    except (OSError, ValueError) as error:
-        raise UserError(f"{folder} is damaged ({METADATA}: {error}): delete it, and it is prepared anew") from error
 
 
 def raw(data, again: bool = False):
@@ -113,7 +84,7 @@ def raw(data, again: bool = False):
         raise UserError(
             f"data set {data.name}: the images have changed since the sweep started (config.data.fingerprint="
             f"{data.fingerprint!r}, now {found.facts.fingerprint!r}), and there is no copy of what they were in "
-            f"{root(data)}"
+            f"{copies.root(data)}"
         )
     return found
 

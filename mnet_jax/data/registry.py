@@ -1,11 +1,12 @@
-"""Names of data sets: the built-in ones, and those that a config file or a notebook registers.
+"""Names of data sets, the built-in ones and those that a config file or a notebook registers, and what is known of one.
 
 Light, so that a config file can import it. The processes that train need not know a registered name: they open its
 prepared copy by `config.data.fingerprint`.
 """
 
+import dataclasses
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 from mnet_jax.errors import UserError
 
@@ -15,6 +16,29 @@ _NAME = re.compile(r"\w[\w.-]*", re.ASCII)
 
 _functions: dict[str, Callable[[], Mapping]] = {}
 _builders: dict[str, type] = {}
+
+
+@dataclasses.dataclass(frozen=True)
+class Facts:
+    """What is known of a data set; None where it is not.
+
+    Attributes:
+      class_names: by label.
+      num_classes: labels are 0, ..., num_classes - 1.
+      image_size: side in pixels, where all images are squares of one size.
+      channels: 1 where all images are gray, else 3.
+      fingerprint: of the content, where the name does not say it; names the prepared copy.
+    """
+
+    class_names: tuple[str, ...] | None = None
+    num_classes: int | None = None
+    image_size: int | None = None
+    channels: int | None = None
+    fingerprint: str | None = None
+
+
+def with_classes(names: Sequence[str], **others) -> Facts:
+    return Facts(class_names=tuple(names), num_classes=len(names), **others)
 
 
 def register_dataset(name: str, function: Callable[[], Mapping]) -> None:

@@ -19,7 +19,7 @@ import tensorflow_datasets as tfds
 from google.protobuf import json_format
 from tensorflow_datasets.proto import tf_example_pb2
 
-from mnet_jax.data import own, registry
+from mnet_jax.data import copies, own, registry
 from mnet_jax.data.builders import (
     Cifar10Binary,
     FashionMnistIdx,
@@ -29,7 +29,7 @@ from mnet_jax.data.builders import (
     Mnist5k,
     RawFiles,
 )
-from mnet_jax.data.facts import Facts, facts
+from mnet_jax.data.registry import Facts
 from mnet_jax.errors import UserError
 
 SPLIT_FIELDS = ("train_split", "validation_split", "test_split")
@@ -43,14 +43,7 @@ SOURCES: dict[str, type[RawFiles]] = {
 }
 
 _FORMAT = "array_record"
-_ORDER = {"train": 0, "validation": 1, "test": 2}
-_NAMED = 10  # most classes that are printed
 _tfds_known: dict[tuple[str, pathlib.Path], Facts] = {}
-
-_MISSING = {  # what to do about a split that an image_folder does not have
-    "validation_split": "add val/, or set --config.data.validation_fraction above 0",
-    "test_split": "add test/, or set --config.data.test_fraction above 0",
-}
 
 
 def split_fields(config) -> tuple[str, ...]:
@@ -78,8 +71,8 @@ def prepare(data) -> tfds.core.DatasetBuilder:
 
 
 def _prepare_own(data) -> tfds.core.DatasetBuilder:
-    folder = own.copy_folder(data)
-    if not own.is_prepared(folder):
+    folder = own.copy_folder(data, facts_of_builder(data).fingerprint if own.is_builder(data) else None)
+    if not copies.is_prepared(folder):
         if own.is_builder(data):
             download_config = tfds.download.DownloadConfig(manual_dir=data.source_dir)
             try:
@@ -121,87 +114,13 @@ def _prepare(make: Callable[[], tfds.core.DatasetBuilder], download_config: tfds
                 builder.download_and_prepare(download_config=download_config, file_format=_FORMAT)
 
 
-def check(data, fields: Sequence[str] = SPLIT_FIELDS) -> None:
-    """Prepares the data set, looks for the splits that `fields` of the config name, and says once what it holds.
-
-    Raises:
-      UserError: as `prepare`; or a split is unknown or empty.
-    """
-    for field in fields:
-        if not (data[field] or field == "validation_split"):
-            raise UserError(f"config.data.{field} is empty")
-    if own.is_own(data):
-        _check_before_preparing(data, fields)
-    builder = prepare(data)
-    sizes = {name: info.num_examples for name, info in builder.info.splits.items()}
-    for field in fields:
-        if data[field] and not _num_examples(builder, data[field]):
-            raise _no_such_split(data, field, sizes)
-    _say_once(summary(data))
-
-
-def _check_before_preparing(data, fields: Sequence[str]) -> None:
-    """What would be in vain is not prepared.
-
-    Raises:
-      UserError: images differ in size where `config.data.crop` needs one, or there will be no such split.
-    """
-    facts(data)
-    if own.is_builder(data) or own.is_prepared(own.copy_folder(data)):
-        return
-    sizes = own.raw(data).sizes()
-    for field in fields:
-        names = {part.partition("[")[0].strip() for part in data[field].split("+")} - {"", "all"}
-        if not names <= set(sizes):
-            raise _no_such_split(data, field, sizes)
-
-
-def _no_such_split(data, field: str, sizes: dict[str, int]) -> UserError:
-    known = ", ".join(f"{name} ({size})" for name, size in sizes.items())
-    hints = [_MISSING[field]] if own.is_own(data) and data.name == "image_folder" and field in _MISSING else []
-    if field == "validation_split":
-        hints.append(f"--config.data.{field}= evaluates none along the way")
-    hint = "".join(f"; {text}" for text in hints)
-    return UserError(f"config.data.{field}={data[field]!r}: no images there (known splits: {known}){hint}")
-
-
-def summary(data) -> str:
-    """Such as "data set flowers: 3 classes (a, b, c), 48 train, 6 test images; left out: 1 hidden file".
-
-    Raises:
-      UserError: as `prepare`.
-    """
-    builder, known = prepare(data), facts(data)
-    title = data.tfds_name or data.name
-    if own.is_own(data) and data.name == "image_folder" and data.source_dir:
-        title = pathlib.Path(data.source_dir).resolve().name
-    parts = []
-    if known.class_names:
-        names = [*known.class_names[: _NAMED - 1], "..."] if len(known.class_names) > _NAMED else known.class_names
-        parts.append(f"{known.num_classes} classes ({', '.join(names)})")
-    elif known.num_classes:
-        parts.append(f"{known.num_classes} classes")
-    sizes = sorted(builder.info.splits.items(), key=lambda split: _ORDER.get(split[0], len(_ORDER)))
-    parts += [f"{info.num_examples:,} {name}" for name, info in sizes]
-    line = f"data set {title}: {', '.join(parts)} images"
-    if own.is_own(data) and not own.is_builder(data):
-        left_out = own.metadata(pathlib.Path(builder.data_dir))["left_out"]
-        line += f"; left out: {left_out}" if left_out else ""
-    return line
-
-
-@functools.cache
-def _say_once(line: str) -> None:
-    print(line, file=sys.stderr)
-
-
 def facts_of_tfds(data) -> Facts:
     """What a data set of TFDS's says of itself, where it is prepared.
 
     Raises:
       UserError: TFDS has no such data set, or its features are no images with labels.
     """
-    key = data.tfds_name, own.root(data)
+    key = data.tfds_name, copies.root(data)
     if key not in _tfds_known:
         builder = _builder(data)
         if not builder.is_prepared():
@@ -217,8 +136,8 @@ def facts_of_builder(data) -> Facts:
       UserError: it is not registered here and there is no prepared copy, its features are no images with labels, or
         it is of another version than `config.data.fingerprint`.
     """
-    folder = own.root(data) / data.fingerprint if data.fingerprint else None
-    if folder and own.is_prepared(folder):
+    folder = copies.root(data) / data.fingerprint if data.fingerprint else None
+    if folder and copies.is_prepared(folder):
         return dataclasses.replace(_facts_of(data.name, _opened(folder).info), fingerprint=data.fingerprint)
     info = _registered_builder(data).info
     return dataclasses.replace(_facts_of(data.name, info), fingerprint=info.full_name)
@@ -228,7 +147,7 @@ def _registered_builder(data) -> tfds.core.DatasetBuilder:
     builder_class = registry.builder(data.name)
     if builder_class is None:
         raise own.unknown(data)
-    builder = _instance(builder_class, str(own.root(data)))
+    builder = _instance(builder_class, str(copies.root(data)))
     if data.fingerprint not in (None, builder.info.full_name):
         raise UserError(
             f"data set {data.name}: the builder is {builder.info.full_name} now, config.data.fingerprint="
@@ -285,7 +204,7 @@ def _parsed(record: bytes) -> dict:
     return example
 
 
-def _num_examples(builder: tfds.core.DatasetBuilder, split: str) -> int:
+def num_examples(builder: tfds.core.DatasetBuilder, split: str) -> int:
     try:
         return builder.info.splits[split].num_examples
     except (ValueError, KeyError):

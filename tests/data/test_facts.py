@@ -5,7 +5,7 @@ import sys
 import pytest
 import tensorflow_datasets as tfds
 
-from mnet_jax.data import sources
+from mnet_jax.data import checks, sources
 from mnet_jax.data.facts import Facts, facts
 from mnet_jax.errors import UserError
 from tests.conftest import REPOSITORY
@@ -27,7 +27,7 @@ def test_facts_of_a_built_in_data_set_are_those_of_its_prepared_copy(own):
     known, features = facts(data), sources.prepare(data).info.features
     assert features["image"].shape == (known.image_size, known.image_size, known.channels)
     assert features["label"].num_classes == known.num_classes
-    assert sources.summary(data) == (
+    assert checks.summary(data) == (
         "data set mnist5k: 10 classes (0, 1, 2, 3, 4, 5, 6, 7, 8, 9), 3,500 train, 500 validation, 1,000 test images"
     )
 
@@ -65,7 +65,7 @@ def test_a_data_set_of_tfds_is_known_once_it_is_prepared(own, tmp_path):
     assert facts(data) == Facts()
     TfdsFlowers(data_dir=data.data_dir, file_format="array_record").download_and_prepare()
     assert facts(data) == Facts(("a", "b"), 2, 8, 1)
-    assert sources.summary(data) == "data set tfds_flowers: 2 classes (a, b), 1 train images"
+    assert checks.summary(data) == "data set tfds_flowers: 2 classes (a, b), 1 train images"
     with pytest.raises(UserError, match="TFDS has no such data set"):
         facts(own("mnist5k", tfds_name="no_such_data_set"))
 

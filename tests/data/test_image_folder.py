@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from mnet_jax.data import cache, decode, image_folder, sources, stream
+from mnet_jax.data import cache, checks, decode, image_folder, sources, stream
 from mnet_jax.data.facts import facts
 from mnet_jax.devices.mesh import make_mesh
 from mnet_jax.errors import UserError
@@ -134,7 +134,7 @@ def test_splits_that_are_there_are_taken_as_they_are(tmp_path, fill, own, valida
     assert {split: len(names) for split, names in splits.items()} == {"train": 10, "validation": 4, "test": 6}
     assert splits["test"] == {f"test/{name}/{i}.jpg" for name in "ab" for i in range(3)}
     assert labels["test/b/0.jpg"] == labels["train/b/0.jpg"] == 1
-    assert sources.summary(data).endswith("left out: 1 folder beside the splits")
+    assert checks.summary(data).endswith("left out: 1 folder beside the splits")
 
 
 def test_a_missing_test_split_is_cut_from_the_training_images(tmp_path, fill, own):
@@ -188,7 +188,7 @@ def test_one_split_alone_can_be_cut_by_slices(tmp_path, fill, own):
     fill(tmp_path / "set" / "a", 10)
     data = own("image_folder", source_dir=str(tmp_path / "set"), validation_fraction=0.0, test_fraction=0.0)
     data.update(train_split="train[:60%]", validation_split="train[60%:80%]", test_split="train[80%:]")
-    sources.check(data)
+    checks.check(data)
     assert [len(sources.open_split(data, data[f"{name}_split"])) for name in ("train", "validation", "test")] == [
         6,
         2,
@@ -202,15 +202,15 @@ def test_a_split_that_there_will_not_be_is_refused_before_anything_is_prepared(t
     with pytest.raises(
         UserError, match=r"test_split='test': no images.*train \(9\).*add test/, or set --config.data.test_f"
     ):
-        sources.check(data)
+        checks.check(data)
     data.update(test_fraction=0.1, validation_fraction=0.0)
     with pytest.raises(
         UserError, match=r"validation_split='validation': no images.*validation_fraction above 0.*validation_split= "
     ):
-        sources.check(data)
+        checks.check(data)
     assert not (tmp_path / "prepared").exists()
     data.validation_split = ""
-    sources.check(data)
+    checks.check(data)
     assert set(sources.prepare(data).info.splits) == {"train", "test"}
 
 
@@ -257,7 +257,7 @@ def test_a_split_that_there_will_not_be_is_refused_before_anything_is_prepared(t
 def test_a_folder_that_is_none_is_refused_by_name(tmp_path, fill, own, make, message):
     make(tmp_path / "set", fill)
     data = own("image_folder", source_dir=str(tmp_path / "set"))
-    for ask in (facts, sources.prepare, sources.check):
+    for ask in (facts, sources.prepare, checks.check):
         with pytest.raises(UserError, match=message):
             ask(data)
     assert not (tmp_path / "prepared").exists()
@@ -279,7 +279,7 @@ def test_prepared_copies_do_not_become_a_class(tmp_path, fill, own):
     ):
         facts(data)
     fill(folder / "train" / "a", 3)
-    sources.check(data)
+    checks.check(data)
 
 
 def test_a_class_may_be_called_train(tmp_path, fill, own):
@@ -302,7 +302,7 @@ def test_squares_of_one_size_need_no_crop_and_others_do(tmp_path, fill, own):
         for crop in ("none", "shift"):
             data.crop = crop
             with pytest.raises(UserError, match=message + r".*crop='" + crop + r"' needs squares.*crop=inception"):
-                sources.check(data)
+                checks.check(data)
         assert not (tmp_path / "prepared").exists()
         data.crop = "inception"
         assert facts(data).image_size is None

@@ -10,7 +10,7 @@ import pytest
 import tensorflow_datasets as tfds
 from PIL import Image
 
-from mnet_jax.data import arrays, decode, registry, sources, stream
+from mnet_jax.data import arrays, checks, decode, registry, sources, stream
 from mnet_jax.data.facts import Facts, facts
 from mnet_jax.devices.mesh import make_mesh
 from mnet_jax.errors import UserError
@@ -42,7 +42,7 @@ def test_registered_arrays_keep_every_pixel_and_label(own, shape):
     found = facts(data)
     assert (found.class_names, found.num_classes, found.image_size) == (None, 3, 8)
     assert found.channels == data.channels
-    sources.check(data)
+    checks.check(data)
     for split, (images, labels) in splits.items():
         expected = {image.tobytes(): label for image, label in zip(images, labels, strict=True)}
         assert held(data, split) == expected
@@ -56,7 +56,7 @@ def test_the_function_is_called_once(own):
     data = own("mine", validation_split="", crop="none")
     for _ in range(5):
         data.fingerprint = facts(data).fingerprint
-        sources.check(data)
+        checks.check(data)
     assert len(calls) == 1
 
 
@@ -182,7 +182,7 @@ def test_a_split_that_there_is_not_is_named(own):
     with pytest.raises(
         UserError, match=r"validation_split='validation': no images there \(known splits: train \(12\), t"
     ):
-        sources.check(own("mine", crop="none"))
+        checks.check(own("mine", crop="none"))
 
 
 def test_a_definition_that_is_executed_again_takes_its_own_place_and_another_is_refused():
@@ -249,7 +249,7 @@ def test_a_builder_is_prepared_and_says_what_it_holds(own, capsys):
     data = own(name, crop="none", image_size=8, validation_split="")
     expected = Facts(("daisy", "rose", "tulip"), 3, 8, 3, "flowers/2.1.0")
     assert facts(data) == expected
-    sources.check(data)
+    checks.check(data)
     assert (
         "data set flowers.py:Flowers: 3 classes (daisy, rose, tulip), 12 train, 6 test images"
         in capsys.readouterr().err

@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 
 from mnet_jax import presets
-from mnet_jax.data import decode, sources
+from mnet_jax.data import checks, decode, sources
 from mnet_jax.data.facts import facts
 from mnet_jax.errors import UserError
 
@@ -176,7 +176,7 @@ def test_a_data_set_of_tfds_that_needs_tensorflow_says_so(tmp_path):
 def test_a_split_without_images_is_refused(tiny, split):
     tiny.data.validation_split = split
     with pytest.raises(UserError, match="validation_split") as error:
-        sources.check(tiny.data)
+        checks.check(tiny.data)
     assert "train (3500)" in str(error.value)
 
 

@@ -1,0 +1,91 @@
+"""Whether a data set has what a config asks of it, and what it holds in a line."""
+
+import functools
+import pathlib
+import sys
+from collections.abc import Sequence
+
+from mnet_jax.data import copies, own, sources
+from mnet_jax.data.facts import facts
+from mnet_jax.errors import UserError
+
+_ORDER = {"train": 0, "validation": 1, "test": 2}
+_NAMED = 10  # most classes that are printed
+_MISSING = {  # what to do about a split that an image_folder does not have
+    "validation_split": "add val/, or set --config.data.validation_fraction above 0",
+    "test_split": "add test/, or set --config.data.test_fraction above 0",
+}
+
+
+def check(data, fields: Sequence[str] = sources.SPLIT_FIELDS) -> None:
+    """Prepares the data set, looks for the splits that `fields` of the config name, and says once what it holds.
+
+    Raises:
+      UserError: as `sources.prepare`; or a split is unknown or empty.
+    """
+    for field in fields:
+        if not (data[field] or field == "validation_split"):
+            raise UserError(f"config.data.{field} is empty")
+    if own.is_own(data):
+        _check_before_preparing(data, fields)
+    builder = sources.prepare(data)
+    sizes = {name: info.num_examples for name, info in builder.info.splits.items()}
+    for field in fields:
+        if data[field] and not sources.num_examples(builder, data[field]):
+            raise _no_such_split(data, field, sizes)
+    _say_once(summary(data))
+
+
+def _check_before_preparing(data, fields: Sequence[str]) -> None:
+    """What would be in vain is not prepared.
+
+    Raises:
+      UserError: images differ in size where `config.data.crop` needs one, or there will be no such split.
+    """
+    facts(data)
+    if own.is_builder(data) or copies.is_prepared(own.copy_folder(data)):
+        return
+    sizes = own.raw(data).sizes()
+    for field in fields:
+        names = {part.partition("[")[0].strip() for part in data[field].split("+")} - {"", "all"}
+        if not names <= set(sizes):
+            raise _no_such_split(data, field, sizes)
+
+
+def _no_such_split(data, field: str, sizes: dict[str, int]) -> UserError:
+    known = ", ".join(f"{name} ({size})" for name, size in sizes.items())
+    hints = [_MISSING[field]] if own.is_own(data) and data.name == "image_folder" and field in _MISSING else []
+    if field == "validation_split":
+        hints.append(f"--config.data.{field}= evaluates none along the way")
+    hint = "".join(f"; {text}" for text in hints)
+    return UserError(f"config.data.{field}={data[field]!r}: no images there (known splits: {known}){hint}")
+
+
+def summary(data) -> str:
+    """Such as "data set flowers: 3 classes (a, b, c), 48 train, 6 test images; left out: 1 hidden file".
+
+    Raises:
+      UserError: as `sources.prepare`.
+    """
+    builder, known = sources.prepare(data), facts(data)
+    title = data.tfds_name or data.name
+    if own.is_own(data) and data.name == "image_folder" and data.source_dir:
+        title = pathlib.Path(data.source_dir).resolve().name
+    parts = []
+    if known.class_names:
+        names = [*known.class_names[: _NAMED - 1], "..."] if len(known.class_names) > _NAMED else known.class_names
+        parts.append(f"{known.num_classes} classes ({', '.join(names)})")
+    elif known.num_classes:
+        parts.append(f"{known.num_classes} classes")
+    sizes = sorted(builder.info.splits.items(), key=lambda split: _ORDER.get(split[0], len(_ORDER)))
+    parts += [f"{info.num_examples:,} {name}" for name, info in sizes]
+    line = f"data set {title}: {', '.join(parts)} images"
+    if own.is_own(data) and not own.is_builder(data):
+        left_out = copies.metadata(pathlib.Path(builder.data_dir))["left_out"]
+        line += f"; left out: {left_out}" if left_out else ""
+    return line
+
+
+@functools.cache
+def _say_once(line: str) -> None:
+    print(line, file=sys.stderr)
