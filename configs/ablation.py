@@ -13,7 +13,7 @@ mnist5k (the default; experiments/ablation_mnist5k)
 fashion_mnist, cifar10
     Device: not run yet. Top-1: not measured. Mult-Adds: fashion_mnist as mnist5k.
     cifar10: V1 13.5, 116.9, 7.7, 8.1 million; V2 11.3, 11.3, 11.3, 4.2 million.
-imagenet (the papers' setting; `presets._imagenet` names its sources)
+imagenet (the papers' setting; mnet_jax/config/presets.py names its sources)
     Device: not run here. Mult-Adds: V1 569, 4867, 325, 307 million; V2 301, 301, 301, 64 million.
     Top-1: published for V1 0.706, 0.717, 0.684, 0.653; V2's Figure 6 gives curves, no numbers.
 """

@@ -11,7 +11,7 @@ mnist5k (the default), fashion_mnist: input sizes 28, 24, 20, 16
     Device: 2 CPU cores, 113 minutes (shared with tests). Mult-Adds: 52.3 to 0.9 million. Top-1: 0.867 to 0.806.
 cifar10: input sizes 32, 27, 23, 18
     Device: not run yet. Top-1: not measured. Mult-Adds: 204 to 5.2 million.
-imagenet (the papers' setting; `presets._imagenet` names its sources): input sizes 224, 192, 160, 128
+imagenet (the papers' setting; mnet_jax/config/presets.py names its sources): input sizes 224, 192, 160, 128
     Device: not run here. Mult-Adds: 569 to 13.6 million.
     Top-1: published 0.709 (alpha 1 at 224) to 0.415 (alpha 0.25 at 128); the plots show the published curves beside.
 

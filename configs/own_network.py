@@ -6,7 +6,8 @@ Any Linen module with a field `num_classes` and `__call__(x, train)` will do. It
 `width` and `depth`, swept below like any field of the config. Copy this file and write your own network into it.
 
 mnist5k (the default)
-    Device: not run yet. Top-1: not measured. Mult-Adds: not counted.
+    Device: not run yet. Top-1: not measured. Mult-Adds: V1 13.3, 3.4 million; width 4, 8, 16: 0.76, 2.97, 11.8 million
+    at depth 1, 1.43, 5.68, 22.6 million at depth 2.
 """
 
 import flax.linen as nn

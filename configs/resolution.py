@@ -9,7 +9,7 @@ mnist5k (the default), fashion_mnist: input sizes 28, 24, 20, 16
     Device: not run yet. Top-1: not measured. Mult-Adds: 156, 115, 80, 51 million.
 cifar10: input sizes 32, 27, 23, 18
     Device: not run yet. Top-1: not measured. Mult-Adds: 204, 157, 115, 80 million.
-imagenet (the papers' setting; `presets._imagenet` names its sources): input sizes 224, 192, 160, 128
+imagenet (the papers' setting; mnet_jax/config/presets.py names its sources): input sizes 224, 192, 160, 128
     Device: not run here. Mult-Adds: 569, 418, 291, 186 million.
     Top-1: published 0.709, 0.700, 0.680, 0.652.
 

@@ -1,6 +1,6 @@
 """Width: accuracy falls smoothly with alpha at the full input size (V1 paper, Table 6).
 
-    python -m mnet_jax.sweep --config configs/width.py[:mnist5k | :fashion_mnist | :cifar10 | :imagenet]
+    python -m mnet_jax.sweep --config configs/width.py[:mnist5k | :fashion_mnist | :cifar10 | :imagenet | :image_folder]
 
 mnist5k (the default)
     Device: 2 CPU cores, 4 minutes. Mult-Adds: 52.3, 29.6, 13.3, 3.4 million. Top-1: 0.976, 0.966, 0.973, 0.962.
@@ -8,9 +8,11 @@ fashion_mnist (experiments/fashion_mnist_width)
     Device: 2 CPU cores, 69 minutes (shared with tests). Mult-Adds: as mnist5k. Top-1: 0.908, 0.905, 0.894, 0.880.
 cifar10
     Device: not run yet. Top-1: not measured. Mult-Adds: 53.0, 30.0, 13.5, 3.5 million.
-imagenet (the papers' setting; `presets._imagenet` names its sources)
+imagenet (the papers' setting; mnet_jax/config/presets.py names its sources)
     Device: not run here. Mult-Adds: 569, 325, 149, 41 million.
     Top-1: published 0.709, 0.684, 0.633, 0.498.
+image_folder (pictures of your own: docs/data.md)
+    Device: not run. Top-1: not measured. Mult-Adds: as imagenet, but for the last layer.
 
 `--config.model.name=mobilenet_v2` sweeps V2 (at 224: 301, 209, 97 million Mult-Adds at alpha 1, 0.75, 0.5; published
 top-1 0.718, 0.698, 0.654; 0.25 is not published).

@@ -20,27 +20,11 @@ from google.protobuf import json_format
 from tensorflow_datasets.proto import tf_example_pb2
 
 from mnet_jax.data import copies, own, registry
-from mnet_jax.data.builders import (
-    Cifar10Binary,
-    FashionMnistIdx,
-    ImagenetFolder,
-    ImagenetValidation,
-    Images,
-    Mnist5k,
-    RawFiles,
-)
+from mnet_jax.data.builders import SOURCES, Images
 from mnet_jax.data.registry import Facts
 from mnet_jax.errors import UserError
 
 SPLIT_FIELDS = ("train_split", "validation_split", "test_split")
-
-SOURCES: dict[str, type[RawFiles]] = {
-    "mnist5k": Mnist5k,
-    "fashion_mnist": FashionMnistIdx,
-    "cifar10": Cifar10Binary,
-    "imagenet": ImagenetFolder,
-    "imagenet_validation": ImagenetValidation,
-}
 
 _FORMAT = "array_record"
 _tfds_known: dict[tuple[str, pathlib.Path], Facts] = {}
