@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from mnet_jax.config.presets import get as get_preset
     from mnet_jax.cost.layers import count
     from mnet_jax.data.registry import register_dataset
+    from mnet_jax.errors import UserError
     from mnet_jax.models.mobilenet_v1 import MobileNetV1
     from mnet_jax.models.mobilenet_v2 import MobileNetV2
     from mnet_jax.models.mobilenet_v3 import (
@@ -34,6 +35,7 @@ _WHERE = {
     "load": "train.trained:load",
     "register_model": "models.registry:register",
     "register_dataset": "data.registry:register_dataset",
+    "UserError": "errors:UserError",
     "MobileNetV1": "models.mobilenet_v1:MobileNetV1",
     "MobileNetV2": "models.mobilenet_v2:MobileNetV2",
     "MobileNetV3Large": "models.mobilenet_v3:MobileNetV3Large",
@@ -49,6 +51,7 @@ __all__ = [
     "MobileNetV3LargeMinimalistic",
     "MobileNetV3Small",
     "MobileNetV3SmallMinimalistic",
+    "UserError",
     "count",
     "expand",
     "get_preset",
@@ -68,4 +71,4 @@ def __getattr__(name: str):
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})
+    return sorted({*__all__, *(name for name in globals() if name.startswith("__"))})

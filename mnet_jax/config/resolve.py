@@ -58,9 +58,18 @@ def check(config: ConfigDict) -> None:
     """Looks at what a config sets by itself, also where every trial of its sweep sets something else.
 
     Raises:
-      UserError: a field is not known, has the wrong type or a value out of its range.
+      UserError: a field or an axis is not known, or a value has the wrong type or is out of its range.
     """
-    find_network(config)
+    networks = [
+        find_network(config, name) for name in (config.model.name, *config.sweep.get("model", {}).get("name", ()))
+    ]
+    fields = {key for key, field in BY_KEY.items() if not field.is_found}
+    fields |= {f"model.{option}" for network in networks for option in registry.options(network)}
+    for key, values in flatten(config.sweep).items():
+        if values and key not in fields:
+            raise UserError(
+                f"unknown field config.sweep.{key}{nearest(f'sweep.{key}', [f'sweep.{f}' for f in fields])}"
+            )
     config = config.copy_and_resolve_references().unlock()
     _drop_what_is_the_files(config)
     _check_known(config)

@@ -52,11 +52,14 @@ class Layer:
     activation_bytes: int
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, repr=False)
 class Cost:
     """The layers, in the order of the calls, and their totals for one example."""
 
     layers: tuple[Layer, ...]
+
+    def __repr__(self) -> str:
+        return f"Cost({len(self.layers)} layers, mult_adds={self.mult_adds:,}, params={self.params:,})"
 
     @property
     def mult_adds(self) -> int:

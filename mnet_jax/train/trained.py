@@ -26,7 +26,7 @@ from mnet_jax.train.checkpoint import Checkpoints
 from mnet_jax.workdir.files import TrialFolder
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, repr=False)
 class Trained:
     """A network with its variables.
 
@@ -44,17 +44,22 @@ class Trained:
     step: int
     classes: tuple[str, ...]
 
+    def __repr__(self) -> str:
+        name, data = self.config.model.name, self.config.data.name
+        return f"Trained({name} on {data}, {len(self.classes)} classes, {self.step} steps)"
+
     def preprocess(self, images: Sequence) -> np.ndarray:
         """Images as the stream of an evaluation has them: (batch, image_size, image_size, channels), uint8.
 
         Args:
-          images: paths, encoded bytes, or uint8 arrays (height, width) or (height, width, channels); or one array
-            (batch, height, width, channels).
+          images: a sequence of paths, encoded bytes, or uint8 arrays (height, width) or (height, width, channels); or
+            one array (batch, height, width, channels). A single path or a single image's bytes are a batch of one.
 
         Raises:
           UserError: an image cannot be read, or has a size that the trial's evaluation would refuse.
         """
-        return np.stack([self._pixels(image) for image in images])
+        alone = isinstance(images, str | bytes | os.PathLike)
+        return np.stack([self._pixels(image) for image in ([images] if alone else images)])
 
     def logits(self, images: Sequence) -> np.ndarray:
         """Logits (batch, num_classes), float32, equal to those of an evaluation of the same images.

@@ -76,7 +76,12 @@ def test_axes_whose_last_names_agree_are_told_apart(tiny):
 
 @pytest.mark.parametrize(
     ("axis", "values", "message"),
-    [("input_size", (0,), "input_size=0"), ("input_size", (16, 16), "twice"), ("seed", ("a",), "seed='a'.*type int")],
+    [
+        ("learning_rates", (0.1,), "unknown field config.sweep.learning_rates: did you mean sweep"),
+        ("input_size", (0,), "input_size=0"),
+        ("input_size", (16, 16), "twice"),
+        ("seed", ("a",), "seed='a'.*type int"),
+    ],
 )
 def test_a_bad_axis_is_refused(tiny, axis, values, message):
     tiny.sweep[axis] = values

@@ -211,7 +211,8 @@ def test_no_epochs_evaluate_the_imported_weights(tmp_path, imported):
     config.train.epochs = 0.0
     with pytest.raises(UserError, match=r"shape \(256, 12\), expected \(256, 10\)"):
         recipes.check(resolve(config))
-    config.model.num_classes = 12
+    _, variables = foreign_weights.make("mobilenet_v1", channels=1, num_classes=10, alpha=0.25)
+    config.train.init_from = foreign_weights.write_keras(tmp_path / "ten.h5", variables)
     folder = folder_of(tmp_path / "trial", config)
     loop.train([folder], Interruption())
     result = folder.result()

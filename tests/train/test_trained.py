@@ -122,3 +122,12 @@ def test_a_folder_that_is_none_is_refused(tmp_path, tiny):
     folder.create(inputs.settle(tiny).to_dict())
     with pytest.raises(UserError, match="trial has no checkpoint yet"):
         mnet_jax.load(folder.path)
+
+
+def test_a_single_image_is_a_batch_of_one_and_the_network_says_what_it_is(digits):
+    network = mnet_jax.load(digits.path)
+    encoded = sources.open_split(network.config.data, "test[:1]")[0]["image"]
+    np.testing.assert_array_equal(network.predict(encoded), network.predict([encoded]))
+    with pytest.raises(UserError, match=r"absent\.png: No such file"):
+        network.predict("absent.png")
+    assert repr(network) == "Trained(mobilenet_v1 on mnist5k, 10 classes, 2 steps)"
