@@ -6,7 +6,7 @@ V1: the network itself, full convolutions in place of depthwise separable ones (
 against shallow (Table 5). V2: the network itself, no residuals, non-linear bottlenecks (Figure 6), expansion 1. On
 small images all of them have half the width, which costs a quarter.
 
-mnist5k (the default; experiments/ablation_mnist5k)
+mnist5k (the default; experiments/ablation_mnist5k; by version 0.1, whose order of images differs)
     Device: 2 CPU cores, 12 minutes (shared with tests).
     Mult-Adds: V1 13.3, 115.7, 7.6, 7.9 million; V2 11.1, 11.1, 11.1, 4.1 million.
     Top-1: V1 0.963, 0.978, 0.968, 0.978; V2 0.963, 0.933, 0.919, 0.960.
