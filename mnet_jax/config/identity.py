@@ -47,12 +47,13 @@ def stream_key(config: ConfigDict) -> str:
 
 def compile_key(config: ConfigDict) -> str:
     """Equal for trials that run the same compiled steps; of a resolved config."""
-    return json.dumps({name: value for name, value in identity(config).items() if name != "seed"})
+    own = identity(config) | {"source": config.model.get("fingerprint")}
+    return json.dumps({name: value for name, value in own.items() if name != "seed"})
 
 
 def replicate_key(config: ConfigDict) -> str:
     """Equal for trials that differ only in their seed or in `HYPERPARAMETERS`; of a resolved config."""
-    own = identity(config)
+    own = identity(config) | {"source": config.model.get("fingerprint")}
     return json.dumps({name: value for name, value in own.items() if name not in ("seed", *HYPERPARAMETERS)})
 
 

@@ -70,6 +70,7 @@ def execute(path: pathlib.Path) -> types.ModuleType:
     module = types.ModuleType(f"_of_{path.stem}_{hashlib.sha256(str(path).encode()).hexdigest()[:8]}")
     module.__file__ = str(path)
     sys.modules[module.__name__] = module
+    _forget_namesakes(path.parent)
     try:
         with explained(path), on_path(path.parent):
             exec(compile(path.read_bytes(), path, "exec"), module.__dict__)
@@ -78,6 +79,15 @@ def execute(path: pathlib.Path) -> types.ModuleType:
         raise
     _executed[path] = module
     return module
+
+
+def _forget_namesakes(folder: pathlib.Path) -> None:
+    """So that a file imports what lies beside it, not what lay beside another one under the same name."""
+    others = {path.parent for path in _executed} - {folder}
+    for name, module in list(sys.modules.items()):
+        path = getattr(module, "__file__", None)
+        if path and pathlib.Path(path).parent in others and (folder / f"{name}.py").is_file():
+            del sys.modules[name]
 
 
 @contextlib.contextmanager

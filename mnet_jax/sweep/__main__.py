@@ -37,7 +37,7 @@ def _run(config, trials, workdir) -> int:
     launcher = flags.FLAGS.launcher or config.launch.launcher
     rows = run(config, trials, workdir, launcher, flags.FLAGS.accept_changed_model)
     print(*filter(None, (as_table(rows), as_summary(rows))), sep="\n\n")
-    names = {workdir.known_as(name) for name in trials}
+    names = set(workdir.known_as(trials))
     unfinished = [row for row in rows if row["trial"] in names and row["status"] != DONE]
     for row in unfinished:
         log = workdir.trial(row["trial"]).log_path
@@ -54,8 +54,8 @@ def _dry_run(config, trials, workdir) -> int:
     from mnet_jax.sweep.run import not_done
 
     rows = []
-    for name, trial in trials.items():
-        cost, folder = count_network(trial), workdir.trial(workdir.known_as(name))
+    for name, trial in zip(workdir.known_as(trials), trials.values(), strict=True):
+        cost, folder = count_network(trial), workdir.trial(name)
         rows.append(
             {"trial": folder.name, "mult_adds": cost.mult_adds, "params": cost.params, "status": folder.status()}
         )

@@ -40,9 +40,12 @@ def expand(
         resolved = settle(config, override)
         name = trial_name(override, resolved)
         digest = trial_hash(resolved)
+        same = trials.get(seen.get(digest))
+        if same is not None and same.model.get("fingerprint") != resolved.model.get("fingerprint"):
+            raise UserError(f"two networks are called {resolved.model.spec}: rename a file or a class")
         if name in trials:
             raise UserError(f"the sweep has trial {name} twice")
-        if digest in seen:
+        if same is not None:
             say(f"{name} is the same trial as {seen[digest]}: what differs has no effect there")
             continue
         seen[digest] = name

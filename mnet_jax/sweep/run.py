@@ -51,8 +51,8 @@ def run(
     """
     with concurrent.futures.ThreadPoolExecutor(1) as thread:  # looking for devices starts a process
         found = thread.submit(find_places, config.launch.devices_per_group)
-        costs = {workdir.known_as(name): count_network(trial) for name, trial in trials.items()}
-    trials = {workdir.known_as(name): trial for name, trial in trials.items()}
+        trials = dict(zip(workdir.known_as(trials), trials.values(), strict=True))
+        costs = {name: count_network(trial) for name, trial in trials.items()}
     places = found.result()
     with workdir.locked():
         check_version(workdir)
@@ -105,8 +105,9 @@ def run_sweep(
 
 
 def not_done(trials: Mapping[str, ConfigDict], workdir: Workdir) -> dict[str, ConfigDict]:
-    """The trials that a sweep would train."""
-    return {name: trial for name, trial in trials.items() if workdir.trial(workdir.known_as(name)).status() != DONE}
+    """The trials that a sweep would train, by the names that they have in the workdir."""
+    known = zip(workdir.known_as(trials), trials.values(), strict=True)
+    return {name: trial for name, trial in known if workdir.trial(name).status() != DONE}
 
 
 def check_version(workdir: Workdir) -> None:

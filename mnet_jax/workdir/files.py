@@ -4,7 +4,7 @@ import contextlib
 import json
 import os
 import pathlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import filelock
@@ -138,10 +138,11 @@ class Workdir:
     def has_trials(self) -> bool:
         return (self.path / "trials").is_dir()
 
-    def known_as(self, name: str) -> str:
-        """The name under which a trial is there: that of a folder with the same hash at its end, or else its own."""
-        digest = name.rpartition("-")[2]
-        return next((path.name for path in sorted((self.path / "trials").glob(f"*-{digest}"))), name)
+    def known_as(self, names: Iterable[str]) -> list[str]:
+        """The names under which trials are there: of folders with the same hash at their ends, or else their own."""
+        folders = sorted((self.path / "trials").iterdir()) if self.has_trials() else []
+        there = {path.name.rpartition("-")[2]: path.name for path in folders}
+        return [there.get(name.rpartition("-")[2], name) for name in names]
 
     def source_path(self, fingerprint: str) -> pathlib.Path:
         """Where what a network of one's own is made of is kept."""

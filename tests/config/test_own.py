@@ -4,6 +4,8 @@ import sys
 import textwrap
 
 import flax.linen as nn
+import jax
+import jax.numpy as jnp
 import pytest
 
 from mnet_jax.config import own
@@ -11,6 +13,7 @@ from mnet_jax.config.file import load
 from mnet_jax.config.resolve import resolve
 from mnet_jax.errors import UserError
 from mnet_jax.models import registry
+from mnet_jax.sweep.grid import expand
 
 NETWORK = '''
     """A small network."""
@@ -290,3 +293,19 @@ def test_origins_say_who_set_a_field(write):
     assert origins["model.bn_epsilon"] == (1e-3, "network")
     assert origins["data.mean"] == ((0.5,), "default")
     assert "model.residual" not in origins
+
+
+def test_two_networks_of_one_name_are_not_taken_for_one(write, tiny):
+    """Each imports its own neighbour, too, though both are called helpers."""
+    folder = write()
+    for name, factor in (("a", "scale"), ("b", "scale + 1")):
+        (folder / name).mkdir()
+        (folder / name / "helpers.py").write_text(textwrap.dedent(HELPERS).replace("x * scale", f"x * ({factor})"))
+        (folder / name / "net.py").write_text(textwrap.dedent(NETWORK))
+    nets = [own.load_object(f"{name}/net.py:Net", folder) for name in ("a", "b")]
+    outputs = [net(num_classes=1).init_with_output(jax.random.key(0), jnp.ones((1, 2, 2, 1)), False)[0] for net in nets]
+    assert outputs[1] == pytest.approx(1.5 * outputs[0])
+    tiny.folder = str(folder)
+    tiny.model.update(alpha=1.0, total_stride=8)
+    with pytest.raises(UserError, match=r"two networks are called net\.py:Net: rename a file or a class"):
+        expand(tiny, [{"model.name": "a/net.py:Net"}, {"model.name": "b/net.py:Net"}])
