@@ -91,18 +91,19 @@ def _forget_namesakes(folder: pathlib.Path) -> None:
 
 
 @contextlib.contextmanager
-def explained(path: pathlib.Path) -> Iterator[None]:
+def explained(path: pathlib.Path, *let_through: type[Exception]) -> Iterator[None]:
     """Turns what code of the user's raises into one line that names the file and the line in it."""
     try:
         yield
-    except UserError:
+    except (UserError, *let_through):
         raise
     except SyntaxError as error:
         raise UserError(f"{error.filename}, line {error.lineno}: {error.msg}") from error
     except OSError as error:
         raise UserError(f"{path}: {error.strerror or error}") from error
     except (Exception, SystemExit) as error:
-        raise UserError(f"{path}, line {_line_in(path, error)}: {type(error).__name__}: {error}") from error
+        line = _line_in(path, error)
+        raise UserError(f"{path}{f', line {line}' if line else ''}: {type(error).__name__}: {error}") from error
 
 
 def load_object(name: str, folder: pathlib.Path) -> object:
@@ -207,9 +208,9 @@ def _import(where: str, folder: pathlib.Path, name: str) -> types.ModuleType:
         raise UserError(f"{name!r}: {where} cannot be imported: {type(error).__name__}: {error}") from error
 
 
-def _line_in(path: pathlib.Path, error: BaseException) -> int | str:
-    """The last line of the file that an error went through."""
-    line, trace = "?", error.__traceback__
+def _line_in(path: pathlib.Path, error: BaseException) -> int | None:
+    """The last line of the file that an error went through, if it went through it."""
+    line, trace = None, error.__traceback__
     while trace is not None:
         if trace.tb_frame.f_code.co_filename == str(path):
             line = trace.tb_lineno

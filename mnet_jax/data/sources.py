@@ -8,6 +8,7 @@ import contextlib
 import dataclasses
 import functools
 import importlib.util
+import inspect
 import pathlib
 import shutil
 import sys
@@ -19,6 +20,7 @@ import tensorflow_datasets as tfds
 from google.protobuf import json_format
 from tensorflow_datasets.proto import tf_example_pb2
 
+from mnet_jax.config.own import explained
 from mnet_jax.data import copies, own, registry
 from mnet_jax.data.builders import SOURCES, Images
 from mnet_jax.data.registry import Facts
@@ -60,7 +62,8 @@ def _prepare_own(data) -> tfds.core.DatasetBuilder:
         if own.is_builder(data):
             download_config = tfds.download.DownloadConfig(manual_dir=data.source_dir)
             try:
-                _prepare(lambda: _registered_builder(data), download_config)
+                with explained(pathlib.Path(inspect.getfile(type(_registered_builder(data)))), ImportError):
+                    _prepare(lambda: _registered_builder(data), download_config)
             except ImportError as error:
                 if "tensorflow" not in str(error) or importlib.util.find_spec("tensorflow") is not None:
                     raise
@@ -131,7 +134,8 @@ def _registered_builder(data) -> tfds.core.DatasetBuilder:
     builder_class = registry.builder(data.name)
     if builder_class is None:
         raise own.unknown(data)
-    builder = _instance(builder_class, str(copies.root(data)))
+    with explained(pathlib.Path(inspect.getfile(builder_class))):
+        builder = _instance(builder_class, str(copies.root(data)))
     if data.fingerprint not in (None, builder.info.full_name):
         raise UserError(
             f"data set {data.name}: the builder is {builder.info.full_name} now, config.data.fingerprint="

@@ -339,3 +339,27 @@ def test_two_builders_under_one_name_are_refused():
     registry.register_builder("flowers.py:Flowers", Flowers)
     with pytest.raises(UserError, match="there is another data set"):
         registry.register_builder("flowers.py:Flowers", builder_of(image=tfds.features.Image()))
+
+
+class Broken(Flowers, skip_registration=True):
+    def _split_generators(self, dl_manager):
+        return {"train": 1 / 0}
+
+
+class Abstract(tfds.core.GeneratorBasedBuilder, skip_registration=True):
+    VERSION = tfds.core.Version("1.0.0")
+
+
+@pytest.mark.parametrize(
+    ("builder", "message"),
+    [
+        (Broken, r"test_registry\.py, line \d+: ZeroDivisionError: division by zero"),
+        (Abstract, r"test_registry\.py: TypeError: Can't instantiate abstract class Abstract"),
+    ],
+)
+def test_a_builder_that_raises_is_named_with_its_line(own, builder, message):
+    name = f"flowers.py:{builder.__name__}"
+    registry.register_builder(name, builder)
+    with pytest.raises(UserError, match=message) as error:
+        checks.check(own(name, crop="none", image_size=8, validation_split=""))
+    assert "\n" not in str(error.value)
