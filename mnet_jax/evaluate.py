@@ -13,6 +13,7 @@ import logging
 from collections.abc import Mapping
 from typing import Any
 
+import flax.linen as nn
 import jax
 from absl import flags
 from rich.console import Console
@@ -33,19 +34,20 @@ from mnet_jax.train.trained import load
 from mnet_jax.workdir.files import TrialFolder, Workdir
 
 
-def on_test_split(config, variables: Mapping[str, Any]) -> dict:
+def on_test_split(config, network: nn.Module, variables: Mapping[str, Any]) -> dict:
     """Accuracy and loss on the test split of a resolved config, on all local devices; see `Tally.scores`.
 
     Args:
       config: of the trial; its batch size is rounded up to a multiple of the devices.
-      variables: {"params", "batch_stats"} of the network that the config describes.
+      network: that the config describes.
+      variables: its {"params", "batch_stats"}.
     """
     mesh = make_mesh()
     replicated = replicated_on(mesh)
     batch_size = -(-config.train.batch_size // mesh.size) * mesh.size
     stream = open_stream(config, config.data.test_split, mesh)
     eval_step = jax.jit(
-        step.make_eval_step(registry.build(config.model), config),
+        step.make_eval_step(network, config),
         in_shardings=(replicated, sharded_on(mesh)),
         out_shardings=replicated,
     )
@@ -75,7 +77,7 @@ def of_weights(config, path: str) -> dict:
     inputs.prepare(config)
     model = registry.build(config.model)
     shapes = recipes.abstract_variables(model, config.data.channels)
-    return on_test_split(config, recipes.load(path, model, shapes))
+    return on_test_split(config, model, recipes.load(path, model, shapes))
 
 
 def of_trial(folder: TrialFolder) -> dict:
@@ -86,7 +88,7 @@ def of_trial(folder: TrialFolder) -> dict:
     """
     network = load(folder)
     cache.check(network.config.data, ("test_split",))
-    return on_test_split(network.config, network.variables) | {"step": network.step}
+    return on_test_split(network.config, network.module, network.variables) | {"step": network.step}
 
 
 def _of_workdir(workdir: Workdir) -> int:

@@ -6,7 +6,7 @@ from typing import Any
 
 from ml_collections import ConfigDict
 
-from mnet_jax.config.fields import FIELDS
+from mnet_jax.config.fields import BY_KEY, FIELDS
 from mnet_jax.errors import UserError, nearest
 
 
@@ -33,6 +33,10 @@ def set_field(config: ConfigDict, key: str, value: Any) -> None:
             known = list(node) if isinstance(node, ConfigDict) else []
             raise UserError(f"unknown field config.{key}{nearest(name, known, prefix)}")
         parent, node = node, node[name]
+    if value is None and (key not in BY_KEY or BY_KEY[key].default is None):
+        with parent.ignore_type():
+            parent[leaf] = None
+        return
     kind = parent.get_type(leaf)
     if kind is float and type(value) is int:
         value = float(value)

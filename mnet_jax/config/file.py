@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from absl import flags
-from ml_collections import ConfigDict, config_flags
+from ml_collections import ConfigDict, FrozenConfigDict, config_flags
 
 from mnet_jax.config import own, presets
 from mnet_jax.config.dotted import flatten
@@ -44,13 +44,15 @@ class ConfigFile:
         """
         if self.sweep is None:
             return None
+        if axes := [key for key in self.overridden if key.startswith("sweep.")]:
+            raise UserError(
+                f"config.{axes[0]} has no effect: the trials are those that {self.path.name}'s sweep yields"
+            )
         with own.explained(self.path), own.on_path(self.path.parent):
             found = self.sweep(self.config)
-            found = list(found) if inspect.isgenerator(found) or isinstance(found, list | tuple) else found
-        for overrides in found if isinstance(found, list) else [found]:
-            if not isinstance(overrides, Mapping) or not all(isinstance(key, str) for key in overrides):
-                raise UserError(f"{self.path}: sweep(config) must yield dicts with dotted keys, not {overrides!r}")
-        return found
+            if not (inspect.isgenerator(found) or isinstance(found, list | tuple)):
+                raise UserError(f"{self.path}: sweep(config) must yield dicts with dotted keys, not {found!r}")
+            return list(found)
 
     def origins(self) -> Iterator[tuple[str, Any, str]]:
         """Every field of the config, its value, and who set it: flag, file, preset, network or default."""
@@ -106,7 +108,7 @@ def load(path: pathlib.Path, preset: str = "", overrides: Sequence[tuple[str, st
         config = get_config(*filter(None, (preset,)))
     if not isinstance(config, ConfigDict):
         raise UserError(f"{path}: get_config must return a ConfigDict, such as that of presets.get, not {config!r}")
-    config = copy.deepcopy(config).unlock()
+    config = ConfigDict(config.to_dict()) if isinstance(config, FrozenConfigDict) else copy.deepcopy(config).unlock()
     if "folder" not in config:
         raise UserError(f"{path}: get_config must start from presets.get(...), which has every field")
     config.folder = str(path.parent)
@@ -119,20 +121,20 @@ def _add_options(config: ConfigDict, name: str | None) -> None:
     """Makes the options of the config's networks fields, so that the command line can set them."""
     if name is not None:
         config.model.name = name
-    for name in dict.fromkeys((config.model.name, *config.sweep.model.get("name", ()))):
+    for name in dict.fromkeys((config.model.name, *config.get("sweep", {}).get("model", {}).get("name", ()))):
         options = registry.options(find_network(config, name))
         presets.add_options(config, {key: option.kind for key, option in options.items()})
 
 
 def _override(config: ConfigDict, overrides: Sequence[tuple[str, str]]) -> None:
-    known = [*flatten(config), *BY_KEY]
+    known = [key for key in dict.fromkeys((*flatten(config), *BY_KEY)) if key not in BY_KEY or not BY_KEY[key].is_found]
     for key, _ in overrides:
+        if key in BY_KEY and BY_KEY[key].is_found:
+            raise UserError(f"config.{key} cannot be set: {BY_KEY[key].help}")
         if key not in known:
             leaves = {other.rpartition(".")[2]: other for other in known if not other.startswith("sweep.")}
             hint = nearest(key, known) or nearest(leaves.get(key.rpartition(".")[2], ""), known)
             raise UserError(f"unknown field config.{key}{hint}")
-        if key in BY_KEY and BY_KEY[key].is_found:
-            raise UserError(f"config.{key} cannot be set: {BY_KEY[key].help}")
     arguments = ["", *(f"--config.{key}={value}" for key, value in overrides)]
     values = flags.FlagValues()
     try:

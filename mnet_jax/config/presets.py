@@ -42,6 +42,8 @@ def full_stride(config: ConfigDict) -> int:
 def add_options(config: ConfigDict, kinds: Mapping[str, type]) -> None:
     """Makes the options of a network fields of `config.model`, unset, and axes that the command line can set."""
     for option, kind in kinds.items():
+        if option in config.model and config.model.get_type(option) is not kind:
+            del config.model[option]  # a network's own has the name of another's
         if option not in config.model:
             config.model[option] = config_dict.placeholder(kind)
         if "sweep" in config and option not in config.sweep.model:

@@ -12,8 +12,13 @@ from ml_collections import ConfigDict
 from mnet_jax.config import options, own, presets
 from mnet_jax.config.dotted import flatten, set_field
 from mnet_jax.config.fields import BY_KEY, FIELDS
+from mnet_jax.config.source import source_of
 from mnet_jax.errors import UserError, nearest
 from mnet_jax.models import registry
+
+_OF_OUR_LAYERS = ("alpha", "layers")  # what a preset says of these is not meant for a network of one's own
+
+_PLAIN = (bool, int, float, str, tuple, type(None))
 
 Found = Callable[[ConfigDict], Mapping[str, Any]]
 
@@ -125,6 +130,9 @@ def _keep_own_options(config: ConfigDict, known: Mapping[str, registry.Option]) 
     """Drops what the network does not have, if only the preset suggested it."""
     name = config.model.name
     for option, value in list(config.model.items()):
+        if option in _OF_OUR_LAYERS and name not in registry.BUILT_IN and is_suggested(config, f"model.{option}"):
+            del config.model[option]
+            continue
         if f"model.{option}" in BY_KEY or option in known:
             continue
         if value is not None and not is_suggested(config, f"model.{option}"):
@@ -146,6 +154,8 @@ def _check_values(config: ConfigDict) -> None:
         kind = kinds.get(key) or BY_KEY[key].kind
         if not isinstance(value, kind) or (kind is int and isinstance(value, bool)):
             raise UserError(f"config.{key}={value!r}: must be of type {kind.__name__}")
+        if kind is tuple and not all(isinstance(part, _PLAIN) for part in value):
+            raise UserError(f"config.{key}={value!r}: must be a tuple of numbers, words or such tuples")
         rule = BY_KEY[key].rule if key in BY_KEY else options.rule(config.model.name, key.partition(".")[2])
         if rule and (complaint := rule.complaint(value)):
             raise UserError(f"config.{key}={value!r}{complaint}")
@@ -184,8 +194,8 @@ def _fill_in(config: ConfigDict, cls: type, known: Mapping[str, registry.Option]
         if config[group][leaf] is None:
             raise UserError(f"config.{key} is not set, and the data set {config.data.name!r} does not say it")
     if config.model.name not in registry.BUILT_IN:
-        source = own.source_of(cls)
-        config.model.update(path=str(source.path), spec=source.spec, fingerprint=source.fingerprint)
+        found = source_of(cls)
+        config.model.update(path=str(found.path), spec=found.spec, fingerprint=found.fingerprint)
 
 
 def _check_together(config: ConfigDict) -> None:
@@ -200,6 +210,7 @@ def _check_together(config: ConfigDict) -> None:
             )
         if not all(isinstance(value, float | int) and math.isfinite(value) for value in values):
             raise UserError(f"config.data.{key}={values!r}: must be numbers")
+        config.data[key] = tuple(map(float, values))
     if 0 in config.data.std:
         raise UserError(f"config.data.std={config.data.std!r}: must not be 0")
     if config.train.epochs == 0 and config.train.init_from is None:

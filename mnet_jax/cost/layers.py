@@ -12,6 +12,7 @@ What is counted, for one example:
 
 import dataclasses
 import functools
+import pathlib
 import warnings
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -21,6 +22,7 @@ import jax
 import jax.numpy as jnp
 from flax import traverse_util
 
+from mnet_jax.config.own import explained
 from mnet_jax.cost import jaxpr
 from mnet_jax.models import registry
 
@@ -139,6 +141,9 @@ def count(module: nn.Module, input_shape: Sequence[int], **call_arguments) -> Co
 def count_network(config) -> Cost:
     """The cost of the network and input size that a resolved config describes."""
     network = registry.build(config.model)
+    if path := config.model.get("path"):
+        with explained(pathlib.Path(path)):
+            return _count_once(network, (config.input_size, config.input_size, config.data.channels))
     if config.model.name in registry.BUILT_IN:
         network = network.clone(layers="textbook")  # costs the same, and is traced in two thirds of the time
     return _count_once(network, (config.input_size, config.input_size, config.data.channels))

@@ -2,12 +2,15 @@
 
 import dataclasses
 import hashlib
+import inspect
 import io
+import pathlib
 from collections.abc import Callable, Iterator, Mapping
 
 import numpy as np
 from PIL import Image
 
+from mnet_jax.config.own import explained
 from mnet_jax.data.registry import Facts
 from mnet_jax.errors import UserError
 
@@ -47,7 +50,9 @@ def read(name: str, function: Callable[[], Mapping]) -> Arrays:
     """
     if id(function) not in _called:
         _called.clear()
-        _called[id(function)] = function, _checked(name, function())
+        with explained(pathlib.Path(inspect.getfile(inspect.unwrap(function)))):
+            found = function()
+        _called[id(function)] = function, _checked(name, found)
     return _called[id(function)][1]
 
 

@@ -4,9 +4,10 @@ Light, so that a config file can import it. The processes that train need not kn
 prepared copy by `config.data.fingerprint`.
 """
 
+import contextlib
 import dataclasses
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from mnet_jax.errors import UserError
 
@@ -16,6 +17,7 @@ _NAME = re.compile(r"\w[\w.-]*", re.ASCII)
 
 _functions: dict[str, Callable[[], Mapping]] = {}
 _builders: dict[str, type] = {}
+_is_deaf: list[bool] = []  # one for each `deaf` block that is open
 
 
 @dataclasses.dataclass(frozen=True)
@@ -41,6 +43,16 @@ def with_classes(names: Sequence[str], **others) -> Facts:
     return Facts(class_names=tuple(names), num_classes=len(names), **others)
 
 
+@contextlib.contextmanager
+def deaf() -> Iterator[None]:
+    """Inside, `register_dataset` does nothing: a file is executed again that has registered its data already."""
+    _is_deaf.append(True)
+    try:
+        yield
+    finally:
+        _is_deaf.pop()
+
+
 def register_dataset(name: str, function: Callable[[], Mapping]) -> None:
     """Makes arrays in memory a data set that `config.data.name` can name.
 
@@ -54,6 +66,8 @@ def register_dataset(name: str, function: Callable[[], Mapping]) -> None:
     Raises:
       UserError: another data set has that name, or the name or the function is none.
     """
+    if _is_deaf:
+        return
     if not (isinstance(name, str) and _NAME.fullmatch(name)):
         raise UserError(f"register_dataset: {name!r} is no name: it must consist of letters, digits, '_', '.' and '-'")
     if not callable(function):

@@ -1,10 +1,12 @@
 """The networks, by the name that `config.model.name` gives them, and their options."""
 
+import contextlib
 import dataclasses
 import functools
 import inspect
 import types
 import typing
+from collections.abc import Iterator
 
 import flax.linen as nn
 import jax.numpy as jnp
@@ -25,7 +27,10 @@ MODELS: dict[str, type[nn.Module]] = {
 
 BUILT_IN = tuple(MODELS)
 
+_is_deaf: list[bool] = []  # one for each `deaf` block that is open
+
 _NO_OPTIONS = ("parent", "name", "num_classes")
+_TAKEN = ("path", "spec", "fingerprint")
 _KINDS = (bool, int, float, str, tuple)
 
 
@@ -61,11 +66,23 @@ def register(name: str, cls: type[nn.Module]) -> None:
         raise UserError(f"network {name!r}: {cls.__name__} has no field num_classes")
     if "train" not in inspect.signature(cls.__call__).parameters:
         raise UserError(f"network {name!r}: {cls.__name__}.__call__ must take (x, train)")
+    if _is_deaf:
+        return
     known = MODELS.get(name)
     if known is not None and (known.__module__, known.__qualname__) != (cls.__module__, cls.__qualname__):
         raise UserError(f"network {name!r}: the name is {known.__name__}'s already; choose another")
     options(cls)
     MODELS[name] = cls
+
+
+@contextlib.contextmanager
+def deaf() -> Iterator[None]:
+    """Inside, `register` does nothing: a file is executed again that has registered its networks already."""
+    _is_deaf.append(True)
+    try:
+        yield
+    finally:
+        _is_deaf.pop()
 
 
 def find(name: str) -> type[nn.Module]:
@@ -88,36 +105,53 @@ def options(cls: type[nn.Module]) -> dict[str, Option]:
     Raises:
       UserError: a field of another type has no default.
     """
-    hints = typing.get_type_hints(cls)
+    try:
+        hints = typing.get_type_hints(cls)
+    except Exception as error:
+        raise UserError(
+            f"the annotations of {cls.__name__} cannot be read ({type(error).__name__}: {error})"
+        ) from error
     found = {}
     for field in dataclasses.fields(cls):
         if not field.init or field.name in _NO_OPTIONS:
             continue
-        has_default = field.default is not dataclasses.MISSING
-        default = field.default if has_default else None
+        if field.name in _TAKEN:
+            raise UserError(
+                f"{cls.__name__}.{field.name}: config.model.{field.name} says where a class stands; rename it"
+            )
+        default = field.default_factory() if field.default_factory is not dataclasses.MISSING else field.default
+        has_default = default is not dataclasses.MISSING
+        default = default if has_default else None
         kind = str if field.name == "dtype" else _kind(hints.get(field.name))
         if kind is None:
-            if not has_default and field.default_factory is dataclasses.MISSING:
+            if not has_default:
                 raise UserError(
                     f"{cls.__name__}.{field.name}: a field without default must be int, float, bool, str or tuple, it "
                     f"is {field.type}"
                 )
             continue
         if field.name == "dtype":
-            default = jnp.dtype(default).name if default is not None else None
+            try:
+                default = jnp.dtype(default).name if default is not None else None
+            except TypeError as error:
+                raise UserError(f"{cls.__name__}.dtype={default!r}: no dtype (such as jnp.float32)") from error
         elif kind is float and type(default) is int:
             default = float(default)
         found[field.name] = Option(kind, default, not has_default)
     return found
 
 
-def build(model_config) -> nn.Module:
+def build(model_config, cls: type[nn.Module] | None = None) -> nn.Module:
     """The network that `config.model` describes; fields left at None take the class's own default.
+
+    Args:
+      model_config: `config.model`.
+      cls: the class; by default that of the name.
 
     Raises:
       UserError: no network has the name `model_config.name`.
     """
-    cls = find(model_config.name)
+    cls = cls or find(model_config.name)
     fields = {name: model_config.get(name) for name in options(cls) if model_config.get(name) is not None}
     if "dtype" in fields:
         fields["dtype"] = jnp.dtype(fields["dtype"])

@@ -37,6 +37,10 @@ def expand(
     trials: dict[str, ConfigDict] = {}
     seen: dict[str, str] = {}
     for override in _product(axes(config)) if overrides is None else overrides:
+        if not isinstance(override, Mapping) or not all(isinstance(key, str) for key in override):
+            raise UserError(f"the overrides of a trial must be a dict with dotted keys, not {override!r}")
+        if of_the_file := [key for key in override if key.startswith(("sweep.", "options."))]:
+            raise UserError(f"config.{of_the_file[0]}: a trial has no such field")
         resolved = settle(config, override)
         name = trial_name(override, resolved)
         digest = trial_hash(resolved)

@@ -8,11 +8,11 @@ from typing import Any
 
 from ml_collections import ConfigDict
 
-from mnet_jax.config import own
 from mnet_jax.config.identity import ORDER
+from mnet_jax.config.source import keep, source_of
 from mnet_jax.cost.layers import as_dict, count_network
 from mnet_jax.devices.signals import Interrupted, Interruption
-from mnet_jax.errors import UserError
+from mnet_jax.errors import UserError, nearest
 from mnet_jax.models import registry
 from mnet_jax.report import plots
 from mnet_jax.sweep import plan
@@ -22,7 +22,7 @@ from mnet_jax.sweep.launchers.places import find_places
 from mnet_jax.sweep.progress import Progress
 from mnet_jax.train import inputs
 from mnet_jax.workdir import results
-from mnet_jax.workdir.files import DONE, QUEUED, TrialFolder, Workdir
+from mnet_jax.workdir.files import DONE, TrialFolder, Workdir
 
 LAUNCHERS = {"local": local.launch}
 
@@ -49,6 +49,8 @@ def run(
       UserError: the workdir cannot be written, is in use or of an earlier version; data are missing; or the source of a
         network changed. Nothing was trained then.
     """
+    if launcher not in LAUNCHERS:
+        raise UserError(f"launcher {launcher!r}{nearest(launcher, LAUNCHERS)} (known: {', '.join(LAUNCHERS)})")
     with concurrent.futures.ThreadPoolExecutor(1) as thread:  # looking for devices starts a process
         found = thread.submit(find_places, config.launch.devices_per_group)
         trials = dict(zip(workdir.known_as(trials), trials.values(), strict=True))
@@ -81,7 +83,7 @@ def run_sweep(
     config: ConfigDict,
     workdir: str | os.PathLike,
     overrides: Iterable[Mapping[str, Any]] | None = None,
-    launcher: str = "local",
+    launcher: str | None = None,
     accept_changed_model: bool = False,
 ) -> results.Rows:
     """Trains the trials of a config that are not done, in processes of their own, and draws the plots.
@@ -92,7 +94,7 @@ def run_sweep(
       config: the base, with the axes in `config.sweep`, such as `get_preset("mnist5k")`.
       workdir: folder of the sweep.
       overrides: dicts of dotted keys, one per trial, instead of the product of the axes.
-      launcher: a key of `LAUNCHERS`.
+      launcher: a key of `LAUNCHERS`; by default `config.launch.launcher`.
       accept_changed_model: go on where the source of a network of one's own changed since its trial was started.
 
     Returns:
@@ -101,7 +103,8 @@ def run_sweep(
     Raises:
       UserError: as `grid.expand` and `run`; nothing was trained then.
     """
-    return run(config, expand(config, overrides, say=print), Workdir(workdir), launcher, accept_changed_model)
+    trials = expand(config, overrides, say=print)
+    return run(config, trials, Workdir(workdir), launcher or config.launch.launcher, accept_changed_model)
 
 
 def not_done(trials: Mapping[str, ConfigDict], workdir: Workdir) -> dict[str, ConfigDict]:
@@ -131,7 +134,7 @@ def check_sources(workdir: Workdir, trials: Mapping[str, ConfigDict]) -> None:
     """
     for name, trial in trials.items():
         folder = workdir.trial(name)
-        before = folder.config() if folder.status() != QUEUED or folder.saved_step() else {}
+        before = folder.config() if folder.status() == DONE or folder.saved_step() else {}
         if before and before["model"].get("fingerprint") != trial.model.get("fingerprint"):
             kept = workdir.source_path(before["model"].get("fingerprint"))
             raise UserError(
@@ -143,8 +146,8 @@ def check_sources(workdir: Workdir, trials: Mapping[str, ConfigDict]) -> None:
 def keep_source(trial: ConfigDict, workdir: Workdir) -> None:
     """Copies what a network of one's own is made of into the workdir, where the processes that train find it."""
     if trial.model.get("fingerprint"):
-        source = own.source_of(registry.find(trial.model.name))
-        own.keep(source, workdir.source_path(source.fingerprint))
+        source = source_of(registry.find(trial.model.name))
+        keep(source, workdir.source_path(source.fingerprint))
 
 
 class _Poll:

@@ -1,11 +1,12 @@
 """A trial's network as it was saved, to use."""
 
+import contextlib
 import dataclasses
 import functools
 import io
 import os
 import pathlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import jax
@@ -18,6 +19,8 @@ from PIL import Image
 from mnet_jax.config import own
 from mnet_jax.config.dotted import from_json
 from mnet_jax.config.durations import in_steps
+from mnet_jax.config.source import source_of
+from mnet_jax.data import registry as data_sets
 from mnet_jax.data.augment import standardize
 from mnet_jax.errors import UserError
 from mnet_jax.models import registry
@@ -59,10 +62,14 @@ class Trained:
           UserError: an image cannot be read, or has a size that the trial's evaluation would refuse.
         """
         alone = isinstance(images, str | bytes | os.PathLike)
+        if not alone and len(images) == 0:
+            raise UserError("there are no images to look at")
         return np.stack([self._pixels(image) for image in ([images] if alone else images)])
 
     def logits(self, images: Sequence) -> np.ndarray:
         """Logits (batch, num_classes), float32, equal to those of an evaluation of the same images.
+
+        With `config.data.cache_side`, evaluations read images that were shrunk and encoded again; these are not.
 
         Args:
           images: as `preprocess` takes them.
@@ -101,33 +108,32 @@ class Trained:
         return jax.jit(apply)
 
 
-def load_network(folder: TrialFolder, config: ConfigDict) -> None:
-    """Makes a network of one's own known by its name, from the source that its sweep keeps.
+def register_network(folder: TrialFolder, config: ConfigDict) -> None:
+    """Makes a network of one's own known by its name in this process, from the source that its sweep keeps.
 
     Raises:
-      UserError: that is not there any more.
+      UserError: it is not there any more, or not what the trial was started with.
     """
     if config.model.get("fingerprint"):
-        kept = folder.workdir().source_path(config.model.fingerprint)
-        registry.MODELS.pop(config.model.name, None)  # what the config file has may be newer
-        registry.register(config.model.name, own.load_kept(config.model.path, config.model.spec, kept))
+        with _kept_class(folder, config) as cls:
+            registry.MODELS[config.model.name] = cls
 
 
 def load(folder: str | os.PathLike | TrialFolder) -> Trained:
-    """The network of a trial's latest checkpoint.
+    """The network of a trial's latest checkpoint; one's own comes from the source that is kept in the workdir.
 
     Args:
       folder: of the trial, such as "runs/width/trials/alpha=0.5-058e2ce0".
 
     Raises:
-      UserError: it is no folder of a trial, there is no checkpoint yet, or it cannot be read.
+      UserError: it is no folder of a trial, there is no checkpoint yet, or it or the source cannot be read.
     """
     folder = folder if isinstance(folder, TrialFolder) else TrialFolder(folder)
     if not folder.has_config():
         raise UserError(f"{folder.path} is no folder of a trial (it has no config.json)")
     config = from_json(folder.config_text())
-    load_network(folder, config)
-    module = registry.build(config.model)
+    with _kept_class(folder, config) as cls:
+        module = registry.build(config.model, cls)
     checkpoints = Checkpoints(folder.checkpoints_path)
     if checkpoints.latest_step() is None:
         raise UserError(f"trial {folder.name} has no checkpoint yet")
@@ -139,8 +145,25 @@ def load(folder: str | os.PathLike | TrialFolder) -> Trained:
     return Trained(config, module, jax.tree.map(jnp.asarray, state.evaluated()), int(state.step), tuple(classes))
 
 
+@contextlib.contextmanager
+def _kept_class(folder: TrialFolder, config: ConfigDict) -> Iterator[type | None]:
+    """The class of a network of one's own, as its trial was started with it; None for a network of ours."""
+    model = config.model
+    if not model.get("fingerprint"):
+        yield None
+        return
+    kept = folder.workdir().source_path(model.fingerprint)
+    with registry.deaf(), data_sets.deaf(), own.loaded(model.path, model.spec, kept) as cls:
+        if source_of(cls).fingerprint != model.fingerprint:
+            raise UserError(f"{kept} is not what trial {folder.name} was started with: it was changed")
+        registry.options(cls)  # read while the modules of its annotations are there
+        yield cls
+
+
 def _encoded(image, data) -> bytes:
     """The bytes of an image as the prepared data set would hold them."""
+    if not isinstance(image, str | bytes | os.PathLike | np.ndarray | jax.Array):
+        raise UserError(f"an image must be a path, encoded bytes or a uint8 array, not {type(image).__name__}")
     from mnet_jax.data import own, stored
 
     if isinstance(image, np.ndarray | jax.Array):

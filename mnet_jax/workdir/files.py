@@ -30,8 +30,13 @@ class TrialFolder:
         self._result_path = self.path / "result.json"
 
     def create(self, config: _Json, cost: _Json | None = None) -> None:
-        """Writes the resolved config, the cost of its network, and, unless the trial is there already, `queued`."""
+        """Writes the resolved config, the cost of its network, and, unless the trial is there already, `queued`.
+
+        Those of a trial that is done stay as they are: they say what it was trained with.
+        """
         self.path.mkdir(parents=True, exist_ok=True)
+        if self.status() == DONE and self.has_config():
+            return
         write_json(self._config_path, config)
         if cost is not None:
             write_json(self.path / "cost.json", cost)
@@ -140,9 +145,10 @@ class Workdir:
 
     def known_as(self, names: Iterable[str]) -> list[str]:
         """The names under which trials are there: of folders with the same hash at their ends, or else their own."""
-        folders = sorted((self.path / "trials").iterdir()) if self.has_trials() else []
-        there = {path.name.rpartition("-")[2]: path.name for path in folders}
-        return [there.get(name.rpartition("-")[2], name) for name in names]
+        found = sorted((self.path / "trials").iterdir()) if self.has_trials() else []
+        folders = [path.name for path in found if path.is_dir()]
+        there = {name.rpartition("-")[2]: name for name in folders}
+        return [name if name in folders else there.get(name.rpartition("-")[2], name) for name in names]
 
     def source_path(self, fingerprint: str) -> pathlib.Path:
         """Where what a network of one's own is made of is kept."""

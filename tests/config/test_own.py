@@ -11,6 +11,7 @@ import pytest
 from mnet_jax.config import own
 from mnet_jax.config.file import load
 from mnet_jax.config.resolve import resolve
+from mnet_jax.config.source import keep, source_of
 from mnet_jax.errors import UserError
 from mnet_jax.models import registry
 from mnet_jax.sweep.grid import expand
@@ -22,6 +23,10 @@ NETWORK = '''
 
     SCALE = 2
     AXIS = (1, 2)
+    TABLE = []
+    TABLE.append(8)
+
+    def scaled(scale): 'one line'; return scale
 
     class Net(nn.Module):
         """Docstring."""
@@ -35,7 +40,7 @@ NETWORK = '''
         @nn.compact
         def __call__(self, x, train):
             # a comment
-            return nn.Dense(self.num_classes)(widened(x, SCALE).mean((1, 2)))
+            return nn.Dense(self.num_classes)(widened(x, scaled(SCALE) * TABLE[0]).mean((1, 2)))
 
     def get_config():
         return AXIS
@@ -64,7 +69,7 @@ def write(tmp_path, monkeypatch):
         return folder
 
     yield write
-    for name in ("helpers", "net"):
+    for name in ("helpers", "rates", "net", "nets_of_mine", "nets_of_mine.small", "nets_of_mine.helpers"):
         sys.modules.pop(name, None)
     own._executed.clear()
     registry.MODELS.clear()
@@ -79,7 +84,7 @@ def fingerprint(folder, **changes):
         path = folder / f"{name}.py"
         assert old in path.read_text()
         path.write_text(path.read_text().replace(old, new))
-    return own.source_of(own.load_object("net.py:Net", folder)).fingerprint
+    return source_of(own.load_object("net.py:Net", folder)).fingerprint
 
 
 @pytest.mark.parametrize(
@@ -95,6 +100,9 @@ def fingerprint(folder, **changes):
         ({"net": ("Docstring.", "Another.")}, False),
         ({"net": ("A small network.", "Mine.")}, False),
         ({"helpers": ("return 1", "return 2")}, False),
+        ({"net": ("TABLE.append(8)", "TABLE.append(16)")}, True),
+        ({"net": ("'one line'; return scale", "'one line'; return 2 * scale")}, True),
+        ({"net": ("'one line'; return scale", "'other words'; return scale")}, False),
     ],
 )
 def test_a_fingerprint_is_of_what_the_class_is_made_of(write, change, is_seen):
@@ -105,28 +113,39 @@ def test_a_fingerprint_is_of_what_the_class_is_made_of(write, change, is_seen):
 
 def test_what_is_kept_is_all_that_the_class_needs(write, tmp_path):
     folder = write(net=NETWORK, helpers=HELPERS, other="x = 1")
-    source = own.source_of(own.load_object("net.py:Net", folder))
-    assert [path.name for path in source.files] == ["net.py", "helpers.py"]
-    own.keep(source, tmp_path / "kept")
+    source = source_of(own.load_object("net.py:Net", folder))
+    assert sorted(map(str, source.texts)) == ["helpers.py", "net.py"]
+    keep(source, tmp_path / "kept")
     for path in folder.glob("*.py"):
         path.unlink()
     sys.modules.pop("helpers")
-    again = own.load_kept(str(source.path), source.spec, tmp_path / "kept")
-    assert own.source_of(again).fingerprint == source.fingerprint
+    with own.loaded(str(source.path), source.spec, tmp_path / "kept") as again:
+        assert source_of(again).fingerprint == source.fingerprint
     assert again(num_classes=2).width == 4
+    assert "helpers" not in sys.modules
 
 
-def test_a_class_in_a_package_is_kept_with_it(write, tmp_path):
+@pytest.mark.parametrize("form", ["from .helpers", "from nets_of_mine.helpers"])
+def test_a_class_in_a_package_is_kept_with_it(write, tmp_path, form):
     folder = write()
     (folder / "nets_of_mine").mkdir()
     (folder / "nets_of_mine" / "__init__.py").write_text("")
     (folder / "nets_of_mine" / "small.py").write_text(textwrap.dedent(NETWORK).replace("from helpers", "from .helpers"))
     (folder / "nets_of_mine" / "helpers.py").write_text(textwrap.dedent(HELPERS))
-    source = own.source_of(own.load_object("nets_of_mine.small:Net", folder))
+    source = source_of(own.load_object("nets_of_mine.small:Net", folder))
     assert source.spec == "nets_of_mine.small:Net"
-    own.keep(source, tmp_path / "kept")
+    keep(source, tmp_path / "kept")
     found = {path.relative_to(tmp_path / "kept").as_posix() for path in (tmp_path / "kept").rglob("*.py")}
     assert found == {f"nets_of_mine/{name}.py" for name in ("__init__", "small", "helpers")}
+    changed = folder / "nets_of_mine" / "small.py"
+    changed.write_text(changed.read_text().replace("width: int = 4", "width: int = 5"))
+    with own.loaded(str(source.path), source.spec, tmp_path / "kept") as again:
+        assert again(num_classes=2).width == 4, "what is kept, not what stands there now"
+        assert source_of(again).fingerprint == source.fingerprint
+    keep(source, tmp_path / "again")
+    assert "width: int = 4" in (tmp_path / "again" / "nets_of_mine" / "small.py").read_text(), (
+        "as it was when first seen"
+    )
 
 
 def test_the_options_of_a_network_are_the_fields_of_its_class(write):
@@ -198,11 +217,11 @@ def test_a_class_that_no_other_process_could_import_is_refused(tiny):
             return x
 
     with pytest.raises(UserError, match=r"Local stands in a function, .*write it to a file .*my_network\.py:Local"):
-        own.source_of(Local)
+        source_of(Local)
     Local.__qualname__, Local.__module__ = "Local", "__main__"
-    own.source_of.cache_clear()
+    source_of.cache_clear()
     with pytest.raises(UserError, match="stands in a notebook or a script"):
-        own.source_of(Local)
+        source_of(Local)
 
 
 def test_a_name_belongs_to_one_class(write):
@@ -257,8 +276,8 @@ def test_a_config_file_that_is_none_is_refused_in_one_line(write, text, message)
     ("body", "message"),
     [
         ("return 3", r"must yield dicts with dotted keys, not 3"),
-        ("yield 'seed'", r"must yield dicts with dotted keys, not 'seed'"),
-        ("yield {1: 2}", r"must yield dicts with dotted keys, not \{1: 2\}"),
+        ("yield 'seed'", r"must be a dict with dotted keys, not 'seed'"),
+        ("yield {1: 2}", r"must be a dict with dotted keys, not \{1: 2\}"),
         ("yield {}['x']", r"line 6: KeyError: 'x'"),
     ],
 )
@@ -272,7 +291,7 @@ def test_a_sweep_that_yields_no_overrides_is_refused(write, body, message):
     """
     file = load(write(config=text) / "config.py")
     with pytest.raises(UserError, match=message):
-        file.trials()
+        expand(file.config, file.trials())
 
 
 def test_origins_say_who_set_a_field(write):
@@ -295,6 +314,47 @@ def test_origins_say_who_set_a_field(write):
     assert "model.residual" not in origins
 
 
+def test_what_a_neighbour_is_needed_for_at_import_is_kept_though_it_does_not_count(write, tmp_path):
+    folder = write(
+        rates="LRS = (0.1,)",
+        net="from rates import LRS\n" + textwrap.dedent(NETWORK).replace("return AXIS", "return LRS"),
+        helpers=HELPERS,
+    )
+    source = source_of(own.load_object("net.py:Net", folder))
+    keep(source, tmp_path / "kept")
+    with own.loaded(str(source.path), source.spec, tmp_path / "kept") as again:
+        assert again(num_classes=2).width == 4
+    (folder / "rates.py").write_text("LRS = (0.2,)")
+    assert fingerprint(folder) == source.fingerprint
+
+
+def test_names_that_the_networks_here_have_may_mean_something_else(write, tiny):
+    """A preset's alpha and layers are not meant for a network of one's own; its own type counts."""
+    text = NETWORK.replace("width: int = 4", "width: int = 4\n        layers: int = 3\n        alpha: float = 0.5")
+    tiny.folder = str(write(net=text, helpers=HELPERS))
+    tiny.model.update(alpha=1.0, total_stride=8)
+    model = resolve(tiny, {"model.name": "net.py:Net"}).model
+    assert (model.layers, model.alpha) == (3, 0.5)
+    assert resolve(tiny, {"model.name": "net.py:Net", "model.layers": 4}).model.layers == 4
+    assert resolve(tiny, {"model.name": "net.py:Net", "model.groups": None}).model.groups is None
+
+
+@pytest.mark.parametrize(
+    ("field", "message"),
+    [
+        ("path: str = 'x'", r"Net\.path: config\.model\.path says where a class stands; rename it"),
+        ("dtype: object = 'bf16'", r"Net\.dtype='bf16': no dtype"),
+        ("other: 'Nowhere' = 1", r"the annotations of Net cannot be read \(NameError"),
+        ("other: object", r"Net\.other: a field without default must be int, float, bool, str or tuple"),
+    ],
+)
+def test_a_field_that_cannot_be_an_option_is_named(write, tiny, field, message):
+    text = NETWORK.replace("width: int = 4", f"{field}\n        width: int = 4")
+    tiny.folder = str(write(net=text, helpers=HELPERS))
+    with pytest.raises(UserError, match=message):
+        resolve(tiny, {"model.name": "net.py:Net"})
+
+
 def test_two_networks_of_one_name_are_not_taken_for_one(write, tiny):
     """Each imports its own neighbour, too, though both are called helpers."""
     folder = write()
@@ -304,7 +364,7 @@ def test_two_networks_of_one_name_are_not_taken_for_one(write, tiny):
         (folder / name / "net.py").write_text(textwrap.dedent(NETWORK))
     nets = [own.load_object(f"{name}/net.py:Net", folder) for name in ("a", "b")]
     outputs = [net(num_classes=1).init_with_output(jax.random.key(0), jnp.ones((1, 2, 2, 1)), False)[0] for net in nets]
-    assert outputs[1] == pytest.approx(1.5 * outputs[0])
+    assert outputs[1] == pytest.approx(17 / 16 * outputs[0])
     tiny.folder = str(folder)
     tiny.model.update(alpha=1.0, total_stride=8)
     with pytest.raises(UserError, match=r"two networks are called net\.py:Net: rename a file or a class"):

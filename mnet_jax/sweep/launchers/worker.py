@@ -39,7 +39,7 @@ def main(paths: list[str]) -> int:
         configure(*(_log_file(folder, names - {folder.name}) for folder in folders))
         for folder in list(folders):
             try:
-                trained.load_network(folder, from_json(folder.config_text()))
+                trained.register_network(folder, from_json(folder.config_text()))
             except UserError as error:
                 folder.set_status(FAILED, str(error))
                 folders.remove(folder)
