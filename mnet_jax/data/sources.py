@@ -20,7 +20,8 @@ import tensorflow_datasets as tfds
 from google.protobuf import json_format
 from tensorflow_datasets.proto import tf_example_pb2
 
-from mnet_jax.config.own import explained
+from mnet_jax.config.own import explained, is_executed
+from mnet_jax.config.source import source_of
 from mnet_jax.data import copies, own, registry
 from mnet_jax.data.builders import SOURCES, Images
 from mnet_jax.data.registry import Facts
@@ -29,6 +30,7 @@ from mnet_jax.errors import UserError
 SPLIT_FIELDS = ("train_split", "validation_split", "test_split")
 
 _FORMAT = "array_record"
+_MADE_BY = "made_by.txt"  # beside a copy: the fingerprint of the class in a file of one's own that prepared it
 _tfds_known: dict[tuple[str, pathlib.Path], Facts] = {}
 
 
@@ -64,6 +66,8 @@ def _prepare_own(data) -> tfds.core.DatasetBuilder:
             try:
                 with explained(pathlib.Path(inspect.getfile(type(_registered_builder(data)))), ImportError):
                     _prepare(lambda: _registered_builder(data), download_config)
+                if made_by := _source(registry.builder(data.name)):
+                    (folder / _MADE_BY).write_text(made_by)
             except ImportError as error:
                 if "tensorflow" not in str(error) or importlib.util.find_spec("tensorflow") is not None:
                     raise
@@ -120,8 +124,8 @@ def facts_of_builder(data) -> Facts:
     """What a registered builder says of its data set, prepared or not.
 
     Raises:
-      UserError: it is not registered here and there is no prepared copy, its features are no images with labels, or
-        it is of another version than `config.data.fingerprint`.
+      UserError: it is not registered here and there is no prepared copy, its features are no images with labels, it is
+        of another version than `config.data.fingerprint`, or the prepared copy was made by other source.
     """
     folder = copies.root(data) / data.fingerprint if data.fingerprint else None
     if folder and copies.is_prepared(folder):
@@ -141,7 +145,19 @@ def _registered_builder(data) -> tfds.core.DatasetBuilder:
             f"data set {data.name}: the builder is {builder.info.full_name} now, config.data.fingerprint="
             f"{data.fingerprint!r}, and {own.copy_folder(data)} is not prepared"
         )
+    record = pathlib.Path(builder.data_dir, _MADE_BY)
+    if record.is_file() and record.read_text() != _source(builder_class):
+        raise UserError(
+            f"data set {data.name}: {record.parent} was prepared by another class of that name and version, or by an "
+            f"earlier form of this one: give {builder_class.__name__}.VERSION another number, or delete that folder"
+        )
     return builder
+
+
+def _source(builder_class: type) -> str | None:
+    """The fingerprint of a class in a file of one's own; None for one in a package, which has its version."""
+    module = sys.modules.get(builder_class.__module__)
+    return source_of(builder_class).fingerprint if module and is_executed(module) else None
 
 
 def _facts_of(name: str, info: tfds.core.DatasetInfo) -> Facts:

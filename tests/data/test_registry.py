@@ -10,6 +10,7 @@ import pytest
 import tensorflow_datasets as tfds
 from PIL import Image
 
+from mnet_jax.config.own import load_object
 from mnet_jax.data import arrays, checks, decode, registry, sources, stream
 from mnet_jax.data.facts import Facts, facts
 from mnet_jax.devices.mesh import make_mesh
@@ -363,3 +364,47 @@ def test_a_builder_that_raises_is_named_with_its_line(own, builder, message):
     with pytest.raises(UserError, match=message) as error:
         checks.check(own(name, crop="none", image_size=8, validation_split=""))
     assert "\n" not in str(error.value)
+
+
+BUILDER = """
+import io
+import numpy as np
+import tensorflow_datasets as tfds
+from PIL import Image
+
+GRAY = {gray}
+
+class Flowers(tfds.core.GeneratorBasedBuilder, skip_registration=True):
+    VERSION = tfds.core.Version("{version}")
+
+    def _info(self):
+        features = {{"image": tfds.features.Image(shape=(8, 8, 1)), "label": tfds.features.ClassLabel(num_classes=2)}}
+        return tfds.core.DatasetInfo(builder=self, features=tfds.features.FeaturesDict(features))
+
+    def _split_generators(self, dl_manager):
+        return {{"train": self._generate_examples(4), "test": self._generate_examples(2)}}
+
+    def _generate_examples(self, count):
+        for i in range(count):
+            file = io.BytesIO()
+            Image.fromarray(np.full((8, 8), GRAY, np.uint8)).save(file, "PNG")
+            file.seek(0)
+            yield i, {{"image": file, "label": i % 2}}
+"""
+
+
+def test_a_copy_that_another_class_of_that_name_and_version_made_is_not_taken(own, tmp_path):
+    def data_of(folder, gray, version="1.0.0"):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "flowers.py").write_text(BUILDER.format(gray=gray, version=version))
+        name = f"{folder}/flowers.py:Flowers"
+        registry.register_builder(name, load_object(name, tmp_path))
+        return own(name, crop="none", image_size=8, channels=1, validation_split="")
+
+    first = data_of("a", 10)
+    assert set(held(first, "test")) == {bytes([10] * 64)}
+    assert set(held(data_of("same", 10), "test")) == {bytes([10] * 64)}
+    for ask in (facts, sources.prepare):
+        with pytest.raises(UserError, match=r"flowers/1\.0\.0 was prepared by another class .*give Flowers\.VERSION"):
+            ask(data_of(f"b{ask.__name__}", 20))
+    assert set(held(data_of("c", 20, "1.0.1"), "test")) == {bytes([20] * 64)}
