@@ -1,5 +1,7 @@
 """A config file, executed once: its config with the command line's overrides, and its sweep."""
 
+import ast
+import contextlib
 import copy
 import dataclasses
 import inspect
@@ -48,7 +50,7 @@ class ConfigFile:
             raise UserError(
                 f"config.{axes[0]} has no effect: the trials are those that {self.path.name}'s sweep yields"
             )
-        with own.explained(self.path), own.on_path(self.path.parent):
+        with own.explained(self.path), own.on_path(self.path.resolve().parent):
             found = self.sweep(self.config)
             if not (inspect.isgenerator(found) or isinstance(found, list | tuple)):
                 raise UserError(f"{self.path}: sweep(config) must yield dicts with dotted keys, not {found!r}")
@@ -97,31 +99,34 @@ def load(path: pathlib.Path, preset: str = "", overrides: Sequence[tuple[str, st
     """
     if not path.is_file():
         raise UserError(f"config file {str(path)!r} does not exist")
-    path = path.resolve()
+    path = path.absolute()
     module = own.execute(path)
     get_config, sweep = getattr(module, "get_config", None), getattr(module, "sweep", None)
     if not callable(get_config):
         raise UserError(f"{path}: a config file defines get_config(dataset), which returns a config")
     if sweep is not None and not callable(sweep):
         raise UserError(f"{path}: sweep must be a function of the config that yields dicts; it is {sweep!r}")
-    with own.explained(path), own.on_path(path.parent):
+    with own.explained(path), own.on_path(path.resolve().parent):
         config = get_config(*filter(None, (preset,)))
     if not isinstance(config, ConfigDict):
         raise UserError(f"{path}: get_config must return a ConfigDict, such as that of presets.get, not {config!r}")
     config = ConfigDict(config.to_dict()) if isinstance(config, FrozenConfigDict) else copy.deepcopy(config).unlock()
     if "folder" not in config:
         raise UserError(f"{path}: get_config must start from presets.get(...), which has every field")
-    config.folder = str(path.parent)
-    _add_options(config, dict(overrides).get("model.name"))
+    config.folder = str(path.resolve().parent)
+    _add_options(config, dict(overrides))
     _override(config, overrides)
     return ConfigFile(path, preset, config, tuple(key for key, _ in overrides), sweep)
 
 
-def _add_options(config: ConfigDict, name: str | None) -> None:
-    """Makes the options of the config's networks fields, so that the command line can set them."""
-    if name is not None:
-        config.model.name = name
-    for name in dict.fromkeys((config.model.name, *config.get("sweep", {}).get("model", {}).get("name", ()))):
+def _add_options(config: ConfigDict, overrides: Mapping[str, str]) -> None:
+    """Makes the options of the config's and the command line's networks fields, so that it can set them."""
+    config.model.name = overrides.get("model.name", config.model.name)
+    swept = config.get("sweep", {}).get("model", {}).get("name", ())
+    if "sweep.model.name" in overrides:
+        with contextlib.suppress(ValueError, SyntaxError):  # the flag's own parser complains
+            swept = ast.literal_eval(overrides["sweep.model.name"])
+    for name in dict.fromkeys((config.model.name, *([swept] if isinstance(swept, str) else swept))):
         options = registry.options(find_network(config, name))
         presets.add_options(config, {key: option.kind for key, option in options.items()})
 

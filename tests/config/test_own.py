@@ -369,3 +369,37 @@ def test_two_networks_of_one_name_are_not_taken_for_one(write, tiny):
     tiny.model.update(alpha=1.0, total_stride=8)
     with pytest.raises(UserError, match=r"two networks are called net\.py:Net: rename a file or a class"):
         expand(tiny, [{"model.name": "a/net.py:Net"}, {"model.name": "b/net.py:Net"}])
+
+
+def test_a_flag_sweeps_over_networks_of_ones_own_and_sets_their_options(write):
+    config = """
+        from mnet_jax.config import presets
+
+        def get_config():
+            return presets.get("mnist5k")
+    """
+    path = write(net=NETWORK, helpers=HELPERS, config=config) / "config.py"
+    names = ("sweep.model.name", "('net.py:Net',)")
+    file = load(path, overrides=[names, ("sweep.model.width", "(3, 5)")])
+    assert sorted(trial.model.width for trial in expand(file.config).values()) == [3, 5]
+    with pytest.raises(UserError, match=r"unknown field config\.sweep\.model\.widht: did you mean"):
+        load(path, overrides=[names, ("sweep.model.widht", "(3, 5)")])
+
+
+def test_a_linked_config_file_finds_what_lies_beside_its_target(write, tmp_path):
+    """As Python does for a script; its name, after which the workdir is called, is the link's."""
+    config = """
+        import helpers
+        from mnet_jax.config import presets
+
+        def get_config():
+            config = presets.get("mnist5k")
+            config.model.name = "net.py:Net"
+            return config
+    """
+    folder = write(net=NETWORK, helpers=HELPERS, config=config)
+    link = tmp_path / "linked.py"
+    link.symlink_to(folder / "config.py")
+    file = load(link)
+    assert file.path.stem == "linked"
+    assert resolve(file.config).model.path == str(folder / "net.py")
