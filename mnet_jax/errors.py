@@ -1,6 +1,9 @@
 """Mistakes of the user: the one exception that is a message, not a defect, and the hint at what was meant."""
 
+import contextlib
 import difflib
+import pathlib
+from collections.abc import Iterator
 
 
 class UserError(Exception):
@@ -11,3 +14,29 @@ def nearest(name: str, known, prefix: str = "") -> str:
     """A hint at the known name that is closest to `name`; empty where none is close."""
     close = difflib.get_close_matches(str(name), [str(k) for k in known], 1)
     return f": did you mean {prefix}{close[0]}?" if close else ""
+
+
+@contextlib.contextmanager
+def explained(path: pathlib.Path, *let_through: type[Exception]) -> Iterator[None]:
+    """Turns what code of the user's raises into one line that names the file and the line in it."""
+    try:
+        yield
+    except (UserError, *let_through):
+        raise
+    except SyntaxError as error:
+        raise UserError(f"{error.filename}, line {error.lineno}: {error.msg}") from error
+    except OSError as error:
+        raise UserError(f"{path}: {error.strerror or error}") from error
+    except (Exception, SystemExit) as error:
+        line = _line_in(path, error)
+        raise UserError(f"{path}{f', line {line}' if line else ''}: {type(error).__name__}: {error}") from error
+
+
+def _line_in(path: pathlib.Path, error: BaseException) -> int | None:
+    """The last line of the file that an error went through, if it went through it."""
+    line, trace = None, error.__traceback__
+    while trace is not None:
+        if trace.tb_frame.f_code.co_filename in (str(path), str(path.resolve())):
+            line = trace.tb_lineno
+        trace = trace.tb_next
+    return line

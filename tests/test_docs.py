@@ -23,6 +23,7 @@ from mnet_jax.data import registry as data_sets
 from mnet_jax.models import registry
 from mnet_jax.sweep.grid import expand
 from tests.conftest import REPOSITORY
+from tests.test_house import arrows
 
 FIRST = [REPOSITORY / "README.md", REPOSITORY / "CONTRIBUTING.md", *sorted((REPOSITORY / "docs").glob("*.md"))]
 PAGES = [*FIRST, REPOSITORY / "benchmarks/README.md", *sorted((REPOSITORY / "experiments").glob("*/README.md"))]
@@ -214,6 +215,14 @@ def test_the_design_page_has_every_room():
     rows = re.findall(r"^\| `([\w.]+)/?` \|", (REPOSITORY / "docs/design.md").read_text(), re.MULTILINE)
     there = {path.name for path in (REPOSITORY / "mnet_jax").iterdir() if not path.name.startswith("__")}
     assert set(rows) == there - {"presets.py", "published.py", "py.typed"}
+
+
+def test_the_design_page_says_which_rooms_a_room_uses():
+    rows = re.findall(
+        r"^\| `(\w+)(?:/|\.py)` \| .* \|(.*)\|$", (REPOSITORY / "docs/design.md").read_text(), re.MULTILINE
+    )
+    stated = {room: set(re.findall(r"`(\w+)`", uses)) for room, uses in rows}
+    assert stated == {room: uses for room, uses in arrows().items() if room in stated}
 
 
 def test_the_first_page_is_short():

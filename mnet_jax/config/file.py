@@ -16,7 +16,7 @@ from mnet_jax.config import own, presets
 from mnet_jax.config.dotted import flatten
 from mnet_jax.config.fields import BY_KEY
 from mnet_jax.config.resolve import find_network, of_preset
-from mnet_jax.errors import UserError, nearest
+from mnet_jax.errors import UserError, explained, nearest
 from mnet_jax.models import registry
 
 
@@ -50,7 +50,7 @@ class ConfigFile:
             raise UserError(
                 f"config.{axes[0]} has no effect: the trials are those that {self.path.name}'s sweep yields"
             )
-        with own.explained(self.path), own.on_path(self.path.resolve().parent):
+        with explained(self.path), own.on_path(self.path.resolve().parent):
             found = self.sweep(self.config)
             if not (inspect.isgenerator(found) or isinstance(found, list | tuple)):
                 raise UserError(f"{self.path}: sweep(config) must yield dicts with dotted keys, not {found!r}")
@@ -106,7 +106,7 @@ def load(path: pathlib.Path, preset: str = "", overrides: Sequence[tuple[str, st
         raise UserError(f"{path}: a config file defines get_config(dataset), which returns a config")
     if sweep is not None and not callable(sweep):
         raise UserError(f"{path}: sweep must be a function of the config that yields dicts; it is {sweep!r}")
-    with own.explained(path), own.on_path(path.resolve().parent):
+    with explained(path), own.on_path(path.resolve().parent):
         config = get_config(*filter(None, (preset,)))
     if not isinstance(config, ConfigDict):
         raise UserError(f"{path}: get_config must return a ConfigDict, such as that of presets.get, not {config!r}")

@@ -13,7 +13,7 @@ import sysconfig
 import types
 from collections.abc import Callable, Iterator
 
-from mnet_jax.errors import UserError, nearest
+from mnet_jax.errors import UserError, explained, nearest
 
 _INSTALLED = tuple({sysconfig.get_path(name) for name in ("stdlib", "platstdlib", "purelib", "platlib")})
 
@@ -81,22 +81,6 @@ def is_executed(module: types.ModuleType) -> bool:
     return module in _executed.values()
 
 
-@contextlib.contextmanager
-def explained(path: pathlib.Path, *let_through: type[Exception]) -> Iterator[None]:
-    """Turns what code of the user's raises into one line that names the file and the line in it."""
-    try:
-        yield
-    except (UserError, *let_through):
-        raise
-    except SyntaxError as error:
-        raise UserError(f"{error.filename}, line {error.lineno}: {error.msg}") from error
-    except OSError as error:
-        raise UserError(f"{path}: {error.strerror or error}") from error
-    except (Exception, SystemExit) as error:
-        line = _line_in(path, error)
-        raise UserError(f"{path}{f', line {line}' if line else ''}: {type(error).__name__}: {error}") from error
-
-
 def load_object(name: str, folder: pathlib.Path) -> object:
     """What `package.module:Name` or `path/to/file.py:Name` names.
 
@@ -138,9 +122,11 @@ def loaded(path: str, spec: str, kept: pathlib.Path) -> Iterator[object]:
     kept = kept.resolve()
     namesakes = _forget(lambda name, file: _is_namesake(name, file, kept))
     try:
-        yield load_object(spec, kept)
-    except UserError as error:
-        raise UserError(f"{spec} of {path} cannot be loaded from {kept}, where its source is kept: {error}") from error
+        try:
+            found = load_object(spec, kept)
+        except UserError as error:
+            raise UserError(f"{spec} of {path} cannot be loaded from {kept}, where it is kept: {error}") from error
+        yield found
     finally:
         _forget(lambda _, file: kept in file.parents)
         sys.modules.update(namesakes)
@@ -156,13 +142,3 @@ def _import(where: str, folder: pathlib.Path, name: str) -> types.ModuleType:
         raise UserError(f"{name!r}: {error}") from error
     except Exception as error:
         raise UserError(f"{name!r}: {where} cannot be imported: {type(error).__name__}: {error}") from error
-
-
-def _line_in(path: pathlib.Path, error: BaseException) -> int | None:
-    """The last line of the file that an error went through, if it went through it."""
-    line, trace = None, error.__traceback__
-    while trace is not None:
-        if trace.tb_frame.f_code.co_filename == str(path):
-            line = trace.tb_lineno
-        trace = trace.tb_next
-    return line

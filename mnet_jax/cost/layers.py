@@ -22,8 +22,8 @@ import jax
 import jax.numpy as jnp
 from flax import traverse_util
 
-from mnet_jax.config.own import explained
 from mnet_jax.cost import jaxpr
+from mnet_jax.errors import explained
 from mnet_jax.models import registry
 
 _NORMALISATIONS = (nn.BatchNorm, nn.LayerNorm, nn.GroupNorm, nn.RMSNorm, nn.InstanceNorm)

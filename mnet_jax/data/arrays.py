@@ -10,9 +10,8 @@ from collections.abc import Callable, Iterator, Mapping
 import numpy as np
 from PIL import Image
 
-from mnet_jax.config.own import explained
 from mnet_jax.data.registry import Facts
-from mnet_jax.errors import UserError
+from mnet_jax.errors import UserError, explained
 
 _SPLITS = ("train", "validation", "test")
 _DIGITS = 16  # of a fingerprint

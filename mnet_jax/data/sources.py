@@ -20,12 +20,12 @@ import tensorflow_datasets as tfds
 from google.protobuf import json_format
 from tensorflow_datasets.proto import tf_example_pb2
 
-from mnet_jax.config.own import explained, is_executed
+from mnet_jax.config.own import is_executed
 from mnet_jax.config.source import source_of
 from mnet_jax.data import copies, own, registry
 from mnet_jax.data.builders import SOURCES, Images
 from mnet_jax.data.registry import Facts
-from mnet_jax.errors import UserError
+from mnet_jax.errors import UserError, explained
 
 SPLIT_FIELDS = ("train_split", "validation_split", "test_split")
 
