@@ -1,6 +1,7 @@
 """Data sets that are arrays in memory: what `register_dataset`'s function returns, checked."""
 
 import dataclasses
+import functools
 import hashlib
 import inspect
 import io
@@ -41,18 +42,41 @@ class Arrays:
 _called: dict[int, tuple[Callable, Arrays]] = {}  # by the function's id; one at a time, they may be large
 
 
+_said: dict[int, tuple[Callable, Facts, str | None]] = {}  # by the function's id
+
+
+def facts(name: str, function: Callable[[], Mapping]) -> tuple[Facts, str | None]:
+    """What the arrays of a registered data set say of it, and what shows that they are no squares, or None.
+
+    Raises:
+      UserError: as `read`.
+    """
+    if id(function) not in _said:
+        found = read(name, function)
+        _said[id(function)] = function, found.facts, found.differing
+    return _said[id(function)][1:]
+
+
 def read(name: str, function: Callable[[], Mapping]) -> Arrays:
-    """What the function of a registered data set returns; it is called once.
+    """What the function of a registered data set returns; it is called unless it was the last that was.
 
     Raises:
       UserError: that is no data set; the message says which split or value is wrong.
     """
     if id(function) not in _called:
         _called.clear()
-        with explained(pathlib.Path(inspect.getfile(inspect.unwrap(function)))):
+        with explained(_file(function)):
             found = function()
         _called[id(function)] = function, _checked(name, found)
     return _called[id(function)][1]
+
+
+def _file(function: Callable) -> pathlib.Path:
+    """Where a function stands, also one whose arguments were bound, or an object that can be called."""
+    while isinstance(function, functools.partial):
+        function = function.func
+    is_object = not hasattr(function, "__code__") and not hasattr(function, "__wrapped__")
+    return pathlib.Path(inspect.getfile(type(function) if is_object else inspect.unwrap(function)))
 
 
 def _checked(name: str, found: Mapping) -> Arrays:

@@ -60,6 +60,10 @@ def facts(data) -> tuple[Facts, str | None]:
             ),
             recorded["differing"],
         )
+    if data.fingerprint is None and (function := registry.function(data.name)):
+        from mnet_jax.data import arrays
+
+        return arrays.facts(data.name, function)
     found = raw(data)
     return found.facts, found.differing
 

@@ -6,6 +6,8 @@ prepared copy by `config.data.fingerprint`.
 
 import contextlib
 import dataclasses
+import functools
+import inspect
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
@@ -95,6 +97,9 @@ def register_builder(name: str, builder_class: type) -> None:
     known = _builders.get(name)
     if name in (*BUILT_IN, *_functions) or (known and known.__qualname__ != builder_class.__qualname__):
         raise UserError(f"config.data.name={name!r}: there is another data set of this name")
+    if "." not in builder_class.__module__ and builder_class.pkg_dir_path is None:
+        # a file that is in no package: TFDS's `dataset_info_from_configs` then looks beside it
+        builder_class.pkg_dir_path = tfds.core.Path(inspect.getfile(builder_class)).parent
     _builders[name] = builder_class
 
 
@@ -124,6 +129,9 @@ def _is_same(one: Callable, other: Callable) -> bool:
 
 def _definition(function: Callable) -> tuple | None:
     """Where a function is defined: by its line too where it has no name of its own."""
+    if isinstance(function, functools.partial):
+        inner = _definition(function.func)
+        return inner and (*inner, function.args, function.keywords)
     code = getattr(function, "__code__", None)
     if code is None:
         return None

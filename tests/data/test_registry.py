@@ -1,5 +1,6 @@
 """Arrays and builders of one's own: registered, prepared, and opened where nothing is registered."""
 
+import functools
 import io
 import json
 import subprocess
@@ -109,17 +110,51 @@ def test_without_a_copy_an_unregistered_name_is_refused(own):
         sources.prepare(own("a.py:Flowers", fingerprint="flowers/1.0.0"))
 
 
+class Maker:
+    def __call__(self):
+        return {"train": digits(), "test": digits(3)}
+
+
+@pytest.mark.parametrize(
+    "function", [functools.partial(lambda count: {"train": digits(), "test": digits(count)}, 3), Maker()]
+)
+def test_what_can_be_called_is_a_function(own, function):
+    registry.register_dataset("mine", function)
+    registry.register_dataset("mine", function)
+    assert facts(own("mine", crop="none")).num_classes == 3
+
+
+def test_a_function_that_raises_is_named_with_its_line(own):
+    registry.register_dataset("mine", functools.partial(lambda zero: 1 // zero, 0))
+    with pytest.raises(UserError, match=r"test_registry\.py, line \d+: ZeroDivisionError"):
+        facts(own("mine"))
+
+
+def test_each_of_several_functions_is_called_once_to_plan(own):
+    calls = []
+    for name in ("one", "two"):
+        registry.register_dataset(name, lambda name=name: calls.append(name) or {"train": digits(), "test": digits(3)})
+    for name in ("one", "two") * 3:
+        facts(own(name))
+    assert calls == ["one", "two"]
+
+
 def test_other_arrays_have_another_copy_and_a_sweep_that_has_begun_keeps_its_own(own, tmp_path):
     splits = {"train": digits(), "test": digits(3)}
 
     def mine():
         return splits
 
+    def forget():
+        """As a process that starts now."""
+        arrays._called.clear()
+        arrays._said.clear()
+
     registry.register_dataset("mine", mine)
     data = own("mine", crop="none")
     begun = own("mine", crop="none", fingerprint=facts(data).fingerprint)
     before = held(begun, "train")
-    arrays._called.clear()  # as a process that starts now
+    forget()
     splits["train"] = digits(seed=5)
     assert facts(data).fingerprint != begun.fingerprint
     assert held(data, "train") != before
@@ -128,7 +163,7 @@ def test_other_arrays_have_another_copy_and_a_sweep_that_has_begun_keeps_its_own
     with pytest.raises(UserError, match="images have changed since the sweep started"):
         sources.prepare(begun)
     splits["train"] = digits()[0], digits()[1][::-1].copy()
-    arrays._called.clear()
+    forget()
     assert facts(data).fingerprint != begun.fingerprint, "labels count too"
 
 
@@ -408,3 +443,17 @@ def test_a_copy_that_another_class_of_that_name_and_version_made_is_not_taken(ow
         with pytest.raises(UserError, match=r"flowers/1\.0\.0 was prepared by another class .*give Flowers\.VERSION"):
             ask(data_of(f"b{ask.__name__}", 20))
     assert set(held(data_of("c", 20, "1.0.1"), "test")) == {bytes([20] * 64)}
+
+
+def test_a_builder_from_tfds_template_finds_its_pages_beside_it(own, tmp_path):
+    text = BUILDER.format(gray=10, version="1.0.0").replace(
+        "tfds.core.DatasetInfo(builder=self, features", "self.dataset_info_from_configs(features"
+    )
+    assert "self.dataset_info_from_configs(features" in text
+    (tmp_path / "flowers.py").write_text(text)
+    (tmp_path / "README.md").write_text("Gray flowers.")
+    name = "flowers.py:Flowers"
+    registry.register_builder(name, load_object(name, tmp_path))
+    data = own(name, crop="none", image_size=8, channels=1, validation_split="")
+    assert set(held(data, "test")) == {bytes([10] * 64)}
+    assert sources.prepare(data).info.description == "Gray flowers."
