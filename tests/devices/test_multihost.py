@@ -95,7 +95,7 @@ def test_two_processes_end_with_the_parameters_of_one(start, tmp_path, streams, 
 
 @pytest.mark.slow
 def test_a_signal_to_one_process_stops_both_and_both_resume(start, tmp_path):
-    flags = ["--config.train.epochs=100.0"]
+    flags = ["--config.train.epochs=30.0"]
     processes = start(tmp_path, 2, 2, *flags)
     deadline = time.monotonic() + 200
     while not (list(tmp_path.glob("trials/*")) and trial_in(tmp_path).saved_step() > 3):
@@ -105,9 +105,9 @@ def test_a_signal_to_one_process_stops_both_and_both_resume(start, tmp_path):
     finish(processes, code=1)
     assert "the interruption of another process" in trial_in(tmp_path).error()
     saved = trial_in(tmp_path).saved_step()
-    assert 3 < saved < 400
+    assert 3 < saved < 120
     finish(start(tmp_path, 2, 2, *flags))
-    assert f"resumed from step {saved} of 400" in (trial_in(tmp_path).log_path).read_text()
+    assert f"resumed from step {saved} of 120" in (trial_in(tmp_path).log_path).read_text()
 
 
 def test_a_process_that_does_not_know_its_number_is_refused(data_dir):
