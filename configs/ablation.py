@@ -23,8 +23,7 @@ from mnet_jax import presets
 
 def get_config(dataset: str = "mnist5k"):
     config = presets.get(dataset)
-    if dataset != "imagenet":
-        config.model.alpha = 0.5
+    config.model.alpha = 1.0 if dataset == "imagenet" else 0.5
     return config
 
 

@@ -26,17 +26,17 @@ def explained(path: pathlib.Path, *let_through: type[Exception]) -> Iterator[Non
     except SyntaxError as error:
         raise UserError(f"{error.filename}, line {error.lineno}: {error.msg}") from error
     except OSError as error:
-        raise UserError(f"{path}: {error.strerror or error}") from error
+        named = f"{error.filename}: " if error.filename not in (None, str(path)) else ""
+        raise UserError(f"{_place_in(path, error)}: {named}{error.strerror or error}") from error
     except (Exception, SystemExit) as error:
-        line = _line_in(path, error)
-        raise UserError(f"{path}{f', line {line}' if line else ''}: {type(error).__name__}: {error}") from error
+        raise UserError(f"{_place_in(path, error)}: {type(error).__name__}: {error}") from error
 
 
-def _line_in(path: pathlib.Path, error: BaseException) -> int | None:
-    """The last line of the file that an error went through, if it went through it."""
+def _place_in(path: pathlib.Path, error: BaseException) -> str:
+    """The file, and the last line of it that an error went through, if it went through it."""
     line, trace = None, error.__traceback__
     while trace is not None:
         if trace.tb_frame.f_code.co_filename in (str(path), str(path.resolve())):
             line = trace.tb_lineno
         trace = trace.tb_next
-    return line
+    return f"{path}, line {line}" if line else str(path)

@@ -117,6 +117,7 @@ FIELDS = (
     Field("model.path", str, None, "File of a network of one's own.", has_effect=never, is_found=True),
     Field("model.spec", str, None, "Its class, from the root of its imports.", has_effect=never, is_found=True),
     Field("model.fingerprint", str, None, "Of what it is made of.", has_effect=never, is_found=True),
+    Field("model.source", str, None, "Where that is kept in the workdir.", has_effect=never, is_found=True),
     Field("data.name", str, None, "Data set: a known name, package.module:Class or FILE.py:Class."),
     Field("data.seed", int, 0, "Of the order of the images and of the crops on the host.", _SEED, has_effect=_trains),
     Field("data.image_size", int, None, "Side of the images of the stream; follows the data.", POSITIVE, "pixels"),

@@ -29,7 +29,7 @@ def identity(config: ConfigDict) -> dict[str, Any]:
     defaults |= {key: field.default for key, field in BY_KEY.items()}
     own = {key: value for key, value in effective(flatten(config)).items() if value != defaults.get(key)}
     for key in ("model.name", "data.name"):
-        if key in own:
+        if ":" in own.get(key, ""):
             own[key] = own[key].rpartition("/")[2]
     return own | ({"order": ORDER} if config.train.epochs else {})
 

@@ -46,7 +46,7 @@ def execute(path: pathlib.Path) -> types.ModuleType:
     module = types.ModuleType(f"{_EXECUTED}{path.stem}_{hashlib.sha256(str(path).encode()).hexdigest()[:8]}")
     module.__file__ = str(path)
     sys.modules[module.__name__] = module
-    _forget(lambda name, file: name in _brought and _is_namesake(name, file, path.parent))
+    _forget(lambda name, place: name in _brought and path.parent not in place.parents and has(path.parent, name))
     before = set(sys.modules)
     try:
         with explained(path), on_path(path.parent):
@@ -63,22 +63,41 @@ def _forget(is_meant: Callable[[str, pathlib.Path], bool]) -> dict[str, types.Mo
     """Drops modules of the user's by their name and file, and returns them; nothing that is installed."""
     dropped = {}
     for name, module in list(sys.modules.items()):
-        file = getattr(module, "__file__", None)
-        is_users = file and name.partition(".")[0] not in _NOT_THE_USERS and not file.startswith(_INSTALLED)
-        if is_users and not name.startswith(_EXECUTED) and is_meant(name, pathlib.Path(file)):
+        place = _place(module)
+        is_users = place and name.partition(".")[0] not in _NOT_THE_USERS and not is_installed(place)
+        if is_users and not name.startswith(_EXECUTED) and is_meant(name, place):
             dropped[name] = sys.modules.pop(name)
     return dropped
 
 
-def _is_namesake(name: str, file: pathlib.Path, folder: pathlib.Path) -> bool:
-    """True for a module that would hide one that lies in a folder."""
+def _place(module: types.ModuleType) -> pathlib.Path | None:
+    """The file of a module, or the folder of a package that has none."""
+    place = getattr(module, "__file__", None) or next(iter(getattr(module, "__path__", ())), None)
+    return pathlib.Path(place) if place else None
+
+
+def has(folder: pathlib.Path, name: str) -> bool:
+    """Whether a module would be imported from a folder."""
     top = name.partition(".")[0]
-    return folder not in file.parents and ((folder / f"{top}.py").is_file() or (folder / top).is_dir())
+    return (folder / f"{top}.py").is_file() or (folder / top).is_dir()
 
 
 def is_executed(module: types.ModuleType) -> bool:
     """Whether a module was made by `execute`, not by an import."""
     return module in _executed.values()
+
+
+def is_installed(path: pathlib.Path) -> bool:
+    """Whether a file is of Python's own, or of an installed package."""
+    return str(path).startswith(_INSTALLED)
+
+
+def only_here(name: str) -> pathlib.Path | None:
+    """Where a top-level module was imported from, if another process could not import it."""
+    place = _place(sys.modules[name]) if name in sys.modules else None
+    if place is None or any(finder.find_spec(name, None) for finder in sys.meta_path):
+        return None
+    return place
 
 
 def load_object(name: str, folder: pathlib.Path) -> object:
@@ -120,7 +139,7 @@ def loaded(path: str, spec: str, kept: pathlib.Path) -> Iterator[object]:
       UserError: it cannot be imported from there.
     """
     kept = kept.resolve()
-    namesakes = _forget(lambda name, file: _is_namesake(name, file, kept))
+    namesakes = _forget(lambda name, _: has(kept, name))
     try:
         try:
             found = load_object(spec, kept)
@@ -128,7 +147,7 @@ def loaded(path: str, spec: str, kept: pathlib.Path) -> Iterator[object]:
             raise UserError(f"{spec} of {path} cannot be loaded from {kept}, where it is kept: {error}") from error
         yield found
     finally:
-        _forget(lambda _, file: kept in file.parents)
+        _forget(lambda name, _: has(kept, name))
         sys.modules.update(namesakes)
 
 

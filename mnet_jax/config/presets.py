@@ -62,7 +62,7 @@ def _base(**data) -> ConfigDict:
     add_options(config, options.built_in())
     config.data.update(data)
     config.input_size = data["image_size"]
-    config.model.update(num_classes=10, alpha=1.0, total_stride=8, layers="fast", dtype="float32")
+    config.model.update(num_classes=10, total_stride=8, dtype="float32")
     return config
 
 

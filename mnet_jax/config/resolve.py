@@ -12,11 +12,9 @@ from ml_collections import ConfigDict
 from mnet_jax.config import options, own, presets
 from mnet_jax.config.dotted import flatten, set_field
 from mnet_jax.config.fields import BY_KEY, FIELDS
-from mnet_jax.config.source import source_of
+from mnet_jax.config.source import check_unchanged, source_of
 from mnet_jax.errors import UserError, nearest
 from mnet_jax.models import registry
-
-_OF_OUR_LAYERS = ("alpha", "layers")  # what a preset says of these is not meant for a network of one's own
 
 _PLAIN = (bool, int, float, str, tuple, type(None))
 
@@ -40,6 +38,7 @@ def resolve(config: ConfigDict, overrides: Mapping[str, Any] | None = None, foun
     """
     config = copy.deepcopy(config).unlock()
     overrides = dict(overrides or {})
+    chosen = set(overrides)
     if "model.name" in overrides:
         set_field(config, "model.name", overrides.pop("model.name"))
     cls = find_network(config)
@@ -50,9 +49,9 @@ def resolve(config: ConfigDict, overrides: Mapping[str, Any] | None = None, foun
     config = config.copy_and_resolve_references()
     _drop_what_is_the_files(config)
     _check_known(config)
-    _keep_own_options(config, known)
+    _keep_own_options(config, known, chosen)
     _check_values(config)
-    _take(config, found(config))
+    _take(config, found(config), chosen)
     _fill_in(config, cls, known)
     _check_values(config)
     _check_together(config)
@@ -104,8 +103,11 @@ def find_network(config: ConfigDict, name: str | None = None) -> type:
       UserError: there is no such network, or it is none.
     """
     name = config.model.name if name is None else name
-    if name not in registry.MODELS and isinstance(name, str) and ":" in name:
-        registry.register(name, own.load_object(name, pathlib.Path(config.folder or ".")))
+    if isinstance(name, str) and ":" in name:
+        cls = own.load_object(name, pathlib.Path(config.folder or "."))
+        if registry.MODELS.get(name) is not cls:
+            registry.MODELS.pop(name, None)  # of another folder
+            registry.register(name, cls)
     return registry.find(name)
 
 
@@ -126,16 +128,13 @@ def _check_known(config: ConfigDict) -> None:
         raise UserError(f"the config lacks config.{missing[0]}: start from presets.get(...), which has every field")
 
 
-def _keep_own_options(config: ConfigDict, known: Mapping[str, registry.Option]) -> None:
+def _keep_own_options(config: ConfigDict, known: Mapping[str, registry.Option], chosen: set[str]) -> None:
     """Drops what the network does not have, if only the preset suggested it."""
     name = config.model.name
     for option, value in list(config.model.items()):
-        if option in _OF_OUR_LAYERS and name not in registry.BUILT_IN and is_suggested(config, f"model.{option}"):
-            del config.model[option]
-            continue
         if f"model.{option}" in BY_KEY or option in known:
             continue
-        if value is not None and not is_suggested(config, f"model.{option}"):
+        if value is not None and (f"model.{option}" in chosen or not is_suggested(config, f"model.{option}")):
             raise UserError(
                 f"config.model.{option}={value!r}: {name} has no such option{nearest(option, known)} (it has "
                 f"{', '.join(known) or 'none'})"
@@ -161,15 +160,19 @@ def _check_values(config: ConfigDict) -> None:
             raise UserError(f"config.{key}={value!r}{complaint}")
 
 
-def _take(config: ConfigDict, found: Mapping[str, Any]) -> None:
+def _take(config: ConfigDict, found: Mapping[str, Any], chosen: set[str]) -> None:
     """Fills in what data and weights say."""
+
+    def may_change(key: str) -> bool:
+        return key not in chosen and is_suggested(config, key)
+
     for key, value in found.items():
         group, leaf = key.split(".") if "." in key else (None, key)
         node = config[group] if group else config
         if value is None or node[leaf] == value:
             continue
-        if node[leaf] is None or (BY_KEY.get(key) is not None and BY_KEY[key].is_found) or is_suggested(config, key):
-            if key == "data.image_size" and is_suggested(config, "input_size") and config.input_size == node[leaf]:
+        if node[leaf] is None or (BY_KEY.get(key) is not None and BY_KEY[key].is_found) or may_change(key):
+            if key == "data.image_size" and may_change("input_size") and config.input_size == node[leaf]:
                 config.input_size = value
             node[leaf] = value
         elif key == "model.num_classes" or (key == "data.image_size" and config.data.crop != "inception"):
@@ -194,8 +197,11 @@ def _fill_in(config: ConfigDict, cls: type, known: Mapping[str, registry.Option]
         if config[group][leaf] is None:
             raise UserError(f"config.{key} is not set, and the data set {config.data.name!r} does not say it")
     if config.model.name not in registry.BUILT_IN:
-        found = source_of(cls)
-        config.model.update(path=str(found.path), spec=found.spec, fingerprint=found.fingerprint)
+        source = source_of(cls)
+        check_unchanged(source)
+        config.model.update(
+            path=str(source.path), spec=source.spec, fingerprint=source.fingerprint, source=source.digest
+        )
 
 
 def _check_together(config: ConfigDict) -> None:

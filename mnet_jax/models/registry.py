@@ -30,7 +30,7 @@ BUILT_IN = tuple(MODELS)
 _is_deaf: list[bool] = []  # one for each `deaf` block that is open
 
 _NO_OPTIONS = ("parent", "name", "num_classes")
-_TAKEN = ("path", "spec", "fingerprint")
+_TAKEN = ("path", "spec", "fingerprint", "source")
 _KINDS = (bool, int, float, str, tuple)
 
 

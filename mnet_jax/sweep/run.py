@@ -2,6 +2,7 @@
 
 import concurrent.futures
 import importlib.metadata
+import json
 import os
 from collections.abc import Iterable, Mapping
 from typing import Any
@@ -60,12 +61,11 @@ def run(
         check_version(workdir)
         for trial in trials.values():
             inputs.prepare(trial)
-        if not accept_changed_model:
-            check_sources(workdir, trials)
+        accepted = check_sources(workdir, trials, accept_changed_model)
         for name, trial in trials.items():
             keep_source(trial, workdir)
             workdir.trial(name).create(trial.to_dict(), as_dict(costs[name]))
-        workdir.set_sweep(_description(config, workdir, costs))
+        workdir.set_sweep(_description(config, workdir, costs, accepted))
         todo = not_done(trials, workdir)
         with Interruption() as interruption, Progress(len(trials), len(trials) - len(todo)) as progress:
             try:
@@ -126,28 +126,45 @@ def check_version(workdir: Workdir) -> None:
         )
 
 
-def check_sources(workdir: Workdir, trials: Mapping[str, ConfigDict]) -> None:
+def check_sources(workdir: Workdir, trials: Mapping[str, ConfigDict], accept: bool) -> list[str]:
     """Refuses to go on with trials whose network is not what it was when they were started.
 
+    Returns:
+      The fingerprints of changed sources that were accepted, now or earlier.
+
     Raises:
-      UserError: the source of a network of one's own changed.
+      UserError: the source of a network of one's own changed; or, whether accepted or not, the default of an option
+        did, so that a trial is no longer what its hash says.
     """
+    accepted = list(workdir.sweep().get("accepted_models", ()))
     for name, trial in trials.items():
         folder = workdir.trial(name)
-        before = folder.config() if folder.status() == DONE or folder.saved_step() else {}
-        if before and before["model"].get("fingerprint") != trial.model.get("fingerprint"):
-            kept = workdir.source_path(before["model"].get("fingerprint"))
+        before = folder.config()["model"] if folder.status() == DONE or folder.saved_step() else {}
+        if not before or before.get("fingerprint") == trial.model.get("fingerprint"):
+            continue
+        now = json.loads(json.dumps(trial.model.to_dict()))  # tuples as lists
+        for option in registry.options(registry.find(trial.model.name)):
+            if before.get(option, now[option]) != now[option]:
+                raise UserError(
+                    f"{trial.model.path}: the default of {option} changed from {before[option]!r} to {now[option]!r} "
+                    f"since trial {name} was started: set config.model.{option}, or choose another --workdir"
+                )
+        if accept and trial.model.fingerprint not in accepted:
+            accepted.append(trial.model.fingerprint)
+        if trial.model.fingerprint not in accepted:
             raise UserError(
                 f"{trial.model.path}: the source of {trial.model.name} changed since trial {name} was started (kept in "
-                f"{kept}); --accept_changed_model goes on with the new one, another --workdir starts afresh"
+                f"{workdir.source_path(before['source'])}); --accept_changed_model goes on with the new one, another "
+                "--workdir starts afresh"
             )
+    return accepted
 
 
 def keep_source(trial: ConfigDict, workdir: Workdir) -> None:
     """Copies what a network of one's own is made of into the workdir, where the processes that train find it."""
     if trial.model.get("fingerprint"):
         source = source_of(registry.find(trial.model.name))
-        keep(source, workdir.source_path(source.fingerprint))
+        keep(source, workdir.source_path(source.digest))
 
 
 class _Poll:
@@ -171,13 +188,16 @@ def _collect(workdir: Workdir) -> list[results.Row]:
     return rows
 
 
-def _description(config: ConfigDict, workdir: Workdir, costs: Mapping) -> dict[str, Any]:
-    """What `sweep.json` says; the trials of earlier sweeps in the workdir stay in it."""
+def _description(config: ConfigDict, workdir: Workdir, costs: Mapping, accepted: list[str]) -> dict[str, Any]:
+    """What `sweep.json` says; the trials of earlier sweeps in the workdir, and those that are done, stay in it."""
+    before = workdir.sweep().get("trials", {})
+    done = {name: cost for name, cost in before.items() if workdir.trial(name).status() == DONE}
     counted = {name: {"mult_adds": cost.mult_adds, "params": cost.params} for name, cost in costs.items()}
     return {
         "config": config.to_dict(),
         "axes": axes(config),
-        "trials": workdir.sweep().get("trials", {}) | counted,
+        "trials": before | counted | done,
+        "accepted_models": accepted,
         "order": ORDER,
         "versions": {name: importlib.metadata.version(name) for name in _LIBRARIES},
     }

@@ -34,8 +34,7 @@ def main(file) -> int:
     with directory.locked() if multihost.is_writer() else contextlib.nullcontext():
         if multihost.is_writer():
             check_version(directory)
-            if not flags.FLAGS.accept_changed_model:
-                check_sources(directory, {name: config})
+            check_sources(directory, {name: config}, flags.FLAGS.accept_changed_model)
             keep_source(config, directory)
             folder.create(config.to_dict(), as_dict(cost))
         multihost.wait_for_all("the trial's folder")

@@ -6,6 +6,7 @@ import functools
 import io
 import os
 import pathlib
+import sys
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -152,12 +153,18 @@ def _kept_class(folder: TrialFolder, config: ConfigDict) -> Iterator[type | None
     if not model.get("fingerprint"):
         yield None
         return
-    kept = folder.workdir().source_path(model.fingerprint)
-    with registry.deaf(), data_sets.deaf(), own.loaded(model.path, model.spec, kept) as cls:
-        if source_of(cls).fingerprint != model.fingerprint:
+    kept = folder.workdir().source_path(model.source)
+    with registry.deaf(), data_sets.deaf(), _tfds_deaf(), own.loaded(model.path, model.spec, kept) as cls:
+        if source_of(cls).digest != model.source:
             raise UserError(f"{kept} is not what trial {folder.name} was started with: it was changed")
         registry.options(cls)  # read while the modules of its annotations are there
         yield cls
+
+
+def _tfds_deaf() -> contextlib.AbstractContextManager:
+    """TFDS takes a builder of a name once; the file of a network may hold one, too."""
+    tfds = sys.modules.get("tensorflow_datasets")
+    return tfds.core.registered.skip_registration() if tfds else contextlib.nullcontext()
 
 
 def _encoded(image, data) -> bytes:

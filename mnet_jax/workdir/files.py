@@ -45,7 +45,7 @@ class TrialFolder:
 
     def workdir(self) -> "Workdir":
         """That the trial belongs to."""
-        return Workdir(self.path.parent.parent)
+        return Workdir(self.path.absolute().parent.parent)
 
     def has_config(self) -> bool:
         return self._config_path.is_file()
@@ -150,9 +150,9 @@ class Workdir:
         there = {name.rpartition("-")[2]: name for name in folders}
         return [name if name in folders else there.get(name.rpartition("-")[2], name) for name in names]
 
-    def source_path(self, fingerprint: str) -> pathlib.Path:
-        """Where what a network of one's own is made of is kept."""
-        return self.path / "source" / fingerprint
+    def source_path(self, digest: str) -> pathlib.Path:
+        """Where the files that a network of one's own is made of are kept."""
+        return self.path / "source" / digest
 
     def sweep(self) -> _Json:
         """What `sweep.json` holds; empty where no sweep was started here."""

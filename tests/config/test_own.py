@@ -69,21 +69,27 @@ def write(tmp_path, monkeypatch):
         return folder
 
     yield write
-    for name in ("helpers", "rates", "net", "nets_of_mine", "nets_of_mine.small", "nets_of_mine.helpers"):
-        sys.modules.pop(name, None)
-    own._executed.clear()
+    forget(folder)
     registry.MODELS.clear()
     registry.MODELS.update(before)
 
 
+def forget(folder):
+    """As another process begins."""
+    own._executed.clear()
+    for name, module in list(sys.modules.items()):
+        if str(folder) in str(own._place(module)):
+            del sys.modules[name]
+
+
 def fingerprint(folder, **changes):
     """Of Net, after changes of the files' texts, as another process would find it."""
-    own._executed.clear()
-    sys.modules.pop("helpers", None)
+    forget(folder)
     for name, (old, new) in changes.items():
         path = folder / f"{name}.py"
-        assert old in path.read_text()
-        path.write_text(path.read_text().replace(old, new))
+        text = path.read_text("latin-1")
+        assert old in text
+        path.write_text(text.replace(old, new), "latin-1")
     return source_of(own.load_object("net.py:Net", folder)).fingerprint
 
 
@@ -100,6 +106,8 @@ def fingerprint(folder, **changes):
         ({"net": ("Docstring.", "Another.")}, False),
         ({"net": ("A small network.", "Mine.")}, False),
         ({"helpers": ("return 1", "return 2")}, False),
+        ({"net": ("SCALE = 2", "SCALE = 2\nUNUSED = tuple(range(3))")}, False),
+        ({"net": ("def get_config", "OTHER = 3\n\ndef other(): return OTHER\n\ndef get_config")}, False),
         ({"net": ("TABLE.append(8)", "TABLE.append(16)")}, True),
         ({"net": ("'one line'; return scale", "'one line'; return 2 * scale")}, True),
         ({"net": ("'one line'; return scale", "'other words'; return scale")}, False),
@@ -109,6 +117,93 @@ def test_a_fingerprint_is_of_what_the_class_is_made_of(write, change, is_seen):
     folder = write(net=NETWORK, helpers=HELPERS)
     before = fingerprint(folder)
     assert (fingerprint(folder, **change) != before) is is_seen
+
+
+FORMS = {  # ways in which a function `act(x)` of helpers.py or net.py can come to be used by a network
+    "star": ("from helpers import *", "act"),
+    "name": ("from helpers import act as other", "other"),
+    "module": ("import helpers", "helpers.act"),
+    "namespace package": ("from parts import helpers as more", "more.act"),
+    "package": ("import whole.helpers", "whole.helpers.act"),
+    "package's own": ("import whole.helpers", "whole.act"),
+    "try": ("try:\n    from helpers import act\nexcept ImportError:\n    act = None", "act"),
+    "if": ("import sys\nif sys.version_info > (3,):\n    from helpers import act", "act"),
+    "in a function": ("def get():\n    from helpers import act\n    return act\nf = get()", "f"),
+    "for": ("from helpers import act\nTABLE = []\nfor f in (act,):\n    TABLE.append(f)", "TABLE[0]"),
+    "comprehension": ("from helpers import act\nTABLE = []\n_ = [TABLE.append(f) for f in (act,)]", "TABLE[0]"),
+    "subscript": ("from helpers import act\nTABLE = {}\nTABLE['act'] = act", "TABLE['act']"),
+    "update": ("from helpers import act\nTABLE = {}\nTABLE.update(act=act)", "TABLE['act']"),
+    "registry of the helpers": ("from helpers import ACTS", "ACTS['act']"),
+    "heirs": ("from helpers import Act", "Act.HEIRS['Double']().act"),
+    "global": ("from helpers import act\ndef fill():\n    global f\n    f = act\nfill()", "f"),
+    "globals()": ("from helpers import act", "globals()['act']"),
+    "effect of an import": ("import helpers\nimport other", "other.TABLE[0]"),
+}
+ACT = """
+    ACTS = {}
+
+    def known(function):
+        ACTS[function.__name__] = function
+        return function
+
+    @known
+    def act(x):
+        return 2 * x
+
+    class Act:
+        HEIRS = {}
+
+        def __init_subclass__(cls):
+            Act.HEIRS[cls.__name__] = cls
+
+    class Double(Act):
+        def act(self, x):
+            return 2 * x
+
+    import other
+    other.TABLE.append(act)
+"""
+CALLER = """
+import flax.linen as nn
+{form}
+
+class Net(nn.Module):
+    num_classes: int
+
+    @nn.compact
+    def __call__(self, x, train):
+        return nn.Dense(self.num_classes, use_bias=False)({use}(x).mean((1, 2)))
+"""
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_a_change_is_seen_however_it_is_reached(write, form):
+    """And what is kept computes the same where nothing else is."""
+    statement, use = FORMS[form]
+    folder = write(net=CALLER.format(form=statement, use=use), helpers=ACT, other="TABLE = []")
+    for name, init in (("parts", None), ("whole", "from whole.helpers import act")):
+        (folder / name).mkdir()
+        (folder / name / "helpers.py").write_text((folder / "helpers.py").read_text())
+        if init is not None:
+            (folder / name / "__init__.py").write_text(init)
+
+    def output(cls):
+        return cls(num_classes=1).init_with_output(jax.random.key(0), jnp.ones((1, 2, 2, 1)), False)[0].item()
+
+    first_class = own.load_object("net.py:Net", folder)
+    first, before = source_of(first_class), output(first_class)
+    keep(first, folder / "kept")
+    for path in (folder / "helpers.py", *folder.glob("*/helpers.py")):
+        if "kept" not in path.parts:
+            path.write_text(path.read_text().replace("2 * x", "3 * x"))
+    forget(folder)
+    changed_class = own.load_object("net.py:Net", folder)
+    assert output(changed_class) == pytest.approx(1.5 * before)
+    assert source_of(changed_class).fingerprint != first.fingerprint
+    with own.loaded(str(first.path), first.spec, folder / "kept") as again:
+        assert output(again) == before
+        assert source_of(again).digest == first.digest
+    assert output(changed_class) == pytest.approx(1.5 * before)
 
 
 def test_what_is_kept_is_all_that_the_class_needs(write, tmp_path):
@@ -161,7 +256,7 @@ def test_the_options_of_a_network_are_the_fields_of_its_class(write):
 
 def test_what_a_preset_suggests_is_dropped_and_what_the_user_sets_is_refused(write, tiny):
     tiny.folder = str(write(net=NETWORK, helpers=HELPERS))
-    tiny.model.update(alpha=1.0, total_stride=8, bn_momentum=0.9)  # as the preset has them
+    tiny.model.update(alpha=None, total_stride=8, bn_momentum=0.9)  # as the preset has them
     resolved = resolve(tiny, {"model.name": "net.py:Net", "model.width": 8})
     assert {"width": 8, "pair": (1, 2)}.items() <= resolved.model.to_dict().items()
     assert "alpha" not in resolved.model
@@ -332,11 +427,78 @@ def test_names_that_the_networks_here_have_may_mean_something_else(write, tiny):
     """A preset's alpha and layers are not meant for a network of one's own; its own type counts."""
     text = NETWORK.replace("width: int = 4", "width: int = 4\n        layers: int = 3\n        alpha: float = 0.5")
     tiny.folder = str(write(net=text, helpers=HELPERS))
-    tiny.model.update(alpha=1.0, total_stride=8)
+    tiny.model.update(alpha=None, total_stride=8)
     model = resolve(tiny, {"model.name": "net.py:Net"}).model
     assert (model.layers, model.alpha) == (3, 0.5)
     assert resolve(tiny, {"model.name": "net.py:Net", "model.layers": 4}).model.layers == 4
     assert resolve(tiny, {"model.name": "net.py:Net", "model.groups": None}).model.groups is None
+
+
+def test_what_an_axis_sets_is_never_dropped_and_may_be_an_option_of_ones_own(write, tiny):
+    tiny.folder = str(
+        write(net=NETWORK.replace("width: int", "alpha: float = 0.5\n        width: int"), helpers=HELPERS)
+    )
+    tiny.model.update(alpha=None, total_stride=8, name="net.py:Net")
+    tiny.sweep.model.alpha = (1.0, 0.5, 0.25)
+    assert [trial.model.alpha for trial in expand(tiny).values()] == [1.0, 0.5, 0.25]
+    tiny.sweep.model = {"name": ("mobilenet_v1", "net.py:Net"), "total_stride": (8,)}
+    with pytest.raises(UserError, match=r"config\.model\.total_stride=8: net\.py:Net has no such option"):
+        expand(tiny)
+
+
+def test_a_file_that_changed_since_it_was_read_is_not_taken_for_what_it_is_now(write, tiny):
+    folder = write(net=NETWORK, helpers=HELPERS)
+    tiny.folder = str(folder)
+    tiny.model.update(alpha=None, total_stride=8, name="net.py:Net")
+    resolve(tiny)
+    (folder / "helpers.py").write_text("def widened(x, scale):\n    return x\n")
+    with pytest.raises(UserError, match=r"helpers\.py has changed since this process read it: start it anew"):
+        resolve(tiny)
+
+
+def test_a_name_means_the_file_of_its_own_folder(write, tiny):
+    folder = write(net=NETWORK, helpers=HELPERS)
+    (folder / "other").mkdir()
+    for name, text in (("net", NETWORK.replace("width: int = 4", "width: int = 99")), ("helpers", HELPERS)):
+        (folder / "other" / f"{name}.py").write_text(textwrap.dedent(text))
+    tiny.model.update(alpha=None, total_stride=8, name="net.py:Net")
+    for place, width in ((folder, 4), (folder / "other", 99), (folder, 4)):
+        tiny.folder = str(place)
+        assert resolve(tiny).model.width == width
+
+
+def test_a_helper_that_only_this_process_could_import_is_refused(write, tiny):
+    config = """
+        import helpers
+        from mnet_jax.config import presets
+
+        def get_config():
+            config = presets.get("mnist5k")
+            config.model.name = "nets/net.py:Net"
+            return config
+    """
+    folder = write(helpers=HELPERS, config=config)
+    (folder / "nets").mkdir()
+    (folder / "nets" / "net.py").write_text(textwrap.dedent(NETWORK))
+    with pytest.raises(
+        UserError, match=r"helpers, which .* lies in .*my nets, not in .*my nets/nets: put both into one"
+    ):
+        resolve(load(folder / "config.py").config)
+
+
+@pytest.mark.parametrize("prefix", [b"\xef\xbb\xbf", b"# -*- coding: latin-1 -*-\n# \xe9\n", b"x = 1\n\x0c\n"])
+def test_a_file_may_be_encoded_as_python_allows(write, prefix):
+    folder = write(net=NETWORK, helpers=HELPERS)
+    path = folder / "net.py"
+    path.write_bytes(prefix + path.read_bytes())
+    before = fingerprint(folder)
+    assert fingerprint(folder, net=(".mean(", ".max(")) != before
+
+
+def test_a_class_of_an_installed_package_is_made_of_that_package_alone():
+    source = source_of(nn.Dense)
+    assert source.spec == "flax.linen.linear:Dense"
+    assert {path.parts[0] for path in source.texts} == {"flax"}
 
 
 @pytest.mark.parametrize(
@@ -366,7 +528,7 @@ def test_two_networks_of_one_name_are_not_taken_for_one(write, tiny):
     outputs = [net(num_classes=1).init_with_output(jax.random.key(0), jnp.ones((1, 2, 2, 1)), False)[0] for net in nets]
     assert outputs[1] == pytest.approx(17 / 16 * outputs[0])
     tiny.folder = str(folder)
-    tiny.model.update(alpha=1.0, total_stride=8)
+    tiny.model.update(alpha=None, total_stride=8)
     with pytest.raises(UserError, match=r"two networks are called net\.py:Net: rename a file or a class"):
         expand(tiny, [{"model.name": "a/net.py:Net"}, {"model.name": "b/net.py:Net"}])
 

@@ -1,6 +1,7 @@
 """A network of one's own goes the whole road: config file, command, worker processes, table, evaluation, `load`."""
 
 import os
+import re
 import subprocess
 import sys
 import textwrap
@@ -78,8 +79,8 @@ def sweep(folder, tmp_path, data_dir, compilation_cache):
     return run
 
 
-def mult_adds(width):
-    return 8 * 8 * 9 * width + width * 10
+def mult_adds(width, taps=9):
+    return 8 * 8 * taps * width + width * 10
 
 
 @pytest.mark.slow
@@ -96,29 +97,45 @@ def test_its_sweep_ends_with_the_right_costs(sweep, tmp_path, how):
 
 
 @pytest.mark.slow
-def test_after_its_source_changed_it_goes_on_only_when_told_to(sweep, folder, tmp_path, data_dir):
+def test_after_its_source_changed_it_goes_on_only_when_told_to(sweep, folder, tmp_path, command):
     assert sweep(NAMED, "--config.sweep.model.width=(8,)").returncode == 0
     trial = next((tmp_path / "work" / "trials").iterdir())
-    path = folder / "layers_of_mine.py"
-    path.write_text(path.read_text().replace("nn.relu", "nn.gelu"))
-    refused = sweep(NAMED)
+    for path, before, after in (
+        (folder / "layers_of_mine.py", "nn.relu", "nn.gelu"),
+        (folder / "small.py", "(3, 3)", "(5, 5)"),
+    ):
+        path.write_text(path.read_text().replace(before, after))
+    two = "--config.sweep.model.width=(8, 16)"
+    refused = sweep(NAMED, two)
     assert refused.returncode == 2
     assert "the source of small.py:Small changed since trial" in refused.stderr
     assert "--accept_changed_model" in refused.stderr
     assert len(list(trial.parent.iterdir())) == 1, "nothing is started"
-    accepted = sweep(NAMED, "--accept_changed_model")
+    accepted = sweep(NAMED, two, "--accept_changed_model")
     assert accepted.returncode == 0, accepted.stderr
     rows = results.read(tmp_path / "work" / "results.csv")
-    assert [row["status"] for row in rows] == ["done"] * 3
+    assert [(row["status"], row["mult_adds"]) for row in rows] == [("done", mult_adds(8)), ("done", mult_adds(16, 25))]
+    evaluated = command("mnet_jax.evaluate", "--workdir", tmp_path / "work")
+    assert evaluated.returncode == 0, evaluated.stderr
+    for row in rows:
+        assert re.search(rf"{re.escape(row['trial'])} .*{row['top1']:.4f}", evaluated.stdout), evaluated.stdout
+    again = sweep(NAMED, two)
+    assert again.returncode == 0, "what was accepted stays so"
+    path.write_text(path.read_text().replace("dropout: float = 0.1", "dropout: float = 0.2"))
+    refused = sweep(NAMED, two, "--accept_changed_model")
+    assert refused.returncode == 2
+    assert "the default of dropout changed from 0.1 to 0.2 since trial width=8-" in refused.stderr
+    assert sweep(NAMED, two, "--config.model.dropout=0.1", "--accept_changed_model").returncode == 0
 
 
 @pytest.mark.slow
-def test_it_can_be_loaded_after_its_file_is_gone(sweep, folder, tmp_path, command):
+def test_it_can_be_loaded_after_its_file_is_gone(sweep, folder, tmp_path, command, monkeypatch):
     assert sweep(NAMED, "--config.sweep.model.width=(8,)").returncode == 0
     for path in folder.glob("*.py"):
         path.unlink()
     trial = next((tmp_path / "work" / "trials").iterdir())
-    network = mnet_jax.load(trial)
+    monkeypatch.chdir(trial)
+    network = mnet_jax.load(".")
     assert network.module.width == 8
     examples = sources.open_split(network.config.data, "test[:100]")
     images = [examples[i]["image"] for i in range(100)]

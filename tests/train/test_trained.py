@@ -1,17 +1,21 @@
 """`mnet_jax.load`: a trial's network, used as it was evaluated."""
 
+import textwrap
+
 import jax
 import numpy as np
 import pytest
 from PIL import Image
 
 import mnet_jax
+from mnet_jax.config.source import keep, source_of
 from mnet_jax.data import sources
 from mnet_jax.data.augment import standardize
 from mnet_jax.data.stream import open_stream
 from mnet_jax.devices.mesh import make_mesh
 from mnet_jax.devices.signals import Interruption
 from mnet_jax.errors import UserError
+from mnet_jax.models import registry
 from mnet_jax.train import inputs, loop
 from mnet_jax.workdir.files import TrialFolder
 
@@ -131,3 +135,44 @@ def test_a_single_image_is_a_batch_of_one_and_the_network_says_what_it_is(digits
     with pytest.raises(UserError, match=r"absent\.png: No such file"):
         network.predict("absent.png")
     assert repr(network) == "Trained(mobilenet_v1 on mnist5k, 10 classes, 2 steps)"
+
+
+def test_one_file_may_hold_a_network_and_a_data_set(tmp_path, tiny):
+    """It is executed again, from what was kept of it: neither TFDS nor we take its names for new ones."""
+    (tmp_path / "both.py").write_text(
+        textwrap.dedent(
+            """
+            import flax.linen as nn
+            import numpy as np
+            import tensorflow_datasets as tfds
+            import mnet_jax
+
+            class Flowers(tfds.core.GeneratorBasedBuilder):
+                VERSION = tfds.core.Version("1.0.0")
+
+                def _info(self): ...
+                def _split_generators(self, dl_manager): ...
+                def _generate_examples(self): ...
+
+            class Net(nn.Module):
+                num_classes: int
+
+                @nn.compact
+                def __call__(self, x, train):
+                    return nn.Dense(self.num_classes)(x.mean((1, 2)))
+
+            mnet_jax.register_dataset("of_both", lambda: {})
+            mnet_jax.register_model("net_of_both", Net)
+            """
+        )
+    )
+    tiny.folder = str(tmp_path)
+    tiny.model.update(alpha=None, total_stride=8, name="both.py:Net")
+    tiny.train.epochs = 0.5
+    config = inputs.settle(tiny)
+    source = source_of(registry.find("both.py:Net"))
+    keep(source, tmp_path / "work" / "source" / source.digest)
+    folder = trained(tmp_path / "work" / "trials" / "both", tiny)
+    for _ in range(2):
+        network = mnet_jax.load(folder.path)
+        assert network.module.num_classes == config.model.num_classes == 10
