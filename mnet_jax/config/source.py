@@ -106,8 +106,8 @@ def check_unchanged(source: Source) -> None:
 
 
 def keep(source: Source, folder: pathlib.Path) -> None:
-    """Writes the files of a source as they lie under its root; all or none. A folder that is there stays as it is."""
-    if folder.is_dir():
+    """Writes the files of a source as they lie under its root; all or none."""
+    if all((folder / name).is_file() and (folder / name).read_bytes() == text for name, text in source.texts.items()):
         return
     temporary = folder.with_name(f".{folder.name}.{os.getpid()}")
     shutil.rmtree(temporary, ignore_errors=True)
@@ -115,6 +115,7 @@ def keep(source: Source, folder: pathlib.Path) -> None:
         copy = temporary / name
         copy.parent.mkdir(parents=True, exist_ok=True)
         copy.write_bytes(text)
+    shutil.rmtree(folder, ignore_errors=True)
     temporary.rename(folder)
 
 

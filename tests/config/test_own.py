@@ -211,6 +211,8 @@ def test_what_is_kept_is_all_that_the_class_needs(write, tmp_path):
     source = source_of(own.load_object("net.py:Net", folder))
     assert sorted(map(str, source.texts)) == ["helpers.py", "net.py"]
     keep(source, tmp_path / "kept")
+    (tmp_path / "kept" / "helpers.py").write_text("half of")
+    keep(source, tmp_path / "kept")
     for path in folder.glob("*.py"):
         path.unlink()
     sys.modules.pop("helpers")
