@@ -98,6 +98,7 @@ FRACTION = Range(lambda v: 0 <= v < 1, "must be in [0, 1)")
 _SHARE = Range(lambda v: 0 < v <= 1, "must be in (0, 1]")
 _SEED = Range(lambda v: 0 <= v < 2**31, "must be in [0, 2**31)")
 _QUALITY = Range(lambda v: 1 <= v <= 100, "must be in [1, 100]")
+_CLASSES = Range(lambda v: v >= 2, "must be 2 or more")
 _COLORS = Range(lambda v: v in (1, 3), "must be 1 or 3")
 STRIDE = Range(lambda v: v in (1, 2, 4, 8, 16, 32), "must be one of 1, 2, 4, 8, 16, 32")
 
@@ -108,12 +109,13 @@ _EXPONENTIAL = _with("optim.schedule", "exponential")
 FIELDS = (
     Field("preset", str, None, "Preset of the data set that the config starts from.", has_effect=never, is_found=True),
     Field("folder", str, None, "Of the config file; relative paths start there.", has_effect=never, is_found=True),
+    Field("chosen", tuple, (), "Fields that the command line set.", has_effect=never, is_found=True),
     Field("seed", int, 0, "Of initialisation, augmentation on the device and dropout.", _SEED),
     Field(
         "input_size", int, None, "Side of the square image fed to the network; follows the data.", POSITIVE, "pixels"
     ),
     Field("model.name", str, "mobilenet_v1", "Network: a known name, package.module:Class or FILE.py:Class."),
-    Field("model.num_classes", int, None, "Size of the output; follows the data.", POSITIVE),
+    Field("model.num_classes", int, None, "Size of the output; follows the data.", _CLASSES),
     Field("model.path", str, None, "File of a network of one's own.", has_effect=never, is_found=True),
     Field("model.spec", str, None, "Its class, from the root of its imports.", has_effect=never, is_found=True),
     Field("model.fingerprint", str, None, "Of what it is made of.", has_effect=never, is_found=True),

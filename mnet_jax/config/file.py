@@ -116,6 +116,7 @@ def load(path: pathlib.Path, preset: str = "", overrides: Sequence[tuple[str, st
     config.folder = str(path.resolve().parent)
     _add_options(config, dict(overrides))
     _override(config, overrides)
+    config.chosen = tuple(key for key, _ in overrides)
     return ConfigFile(path, preset, config, tuple(key for key, _ in overrides), sweep)
 
 

@@ -129,6 +129,7 @@ def _image_folder() -> ConfigDict:
     """
     config = _base(name="image_folder", image_size=224, channels=3)
     config.data.update(crop="inception", flip=True)
+    config.data.channels = None
     config.model.update(num_classes=None, total_stride=32, bn_momentum=0.9)
     config.train.update(batch_size=32, epochs=30.0)
     config.optim.update(learning_rate=0.05)

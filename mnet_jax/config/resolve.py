@@ -38,7 +38,7 @@ def resolve(config: ConfigDict, overrides: Mapping[str, Any] | None = None, foun
     """
     config = copy.deepcopy(config).unlock()
     overrides = dict(overrides or {})
-    chosen = set(overrides)
+    chosen = {*overrides, *config.get("chosen", ())}
     if "model.name" in overrides:
         set_field(config, "model.name", overrides.pop("model.name"))
     cls = find_network(config)
@@ -52,9 +52,10 @@ def resolve(config: ConfigDict, overrides: Mapping[str, Any] | None = None, foun
     _keep_own_options(config, known, chosen)
     _check_values(config)
     _take(config, found(config), chosen)
-    _fill_in(config, cls, known)
+    _fill_in(config, cls, known, chosen)
     _check_values(config)
     _check_together(config)
+    config.chosen = ()
     return config.lock()
 
 
@@ -179,7 +180,7 @@ def _take(config: ConfigDict, found: Mapping[str, Any], chosen: set[str]) -> Non
             raise UserError(f"config.{key}={node[leaf]!r}: in data set {config.data.name} it is {value}")
 
 
-def _fill_in(config: ConfigDict, cls: type, known: Mapping[str, registry.Option]) -> None:
+def _fill_in(config: ConfigDict, cls: type, known: Mapping[str, registry.Option], chosen: set[str]) -> None:
     """Gives the fields at None what the network's class, or the declaration, says."""
     for name, option in known.items():
         if config.model.get(name) is None:
@@ -190,7 +191,8 @@ def _fill_in(config: ConfigDict, cls: type, known: Mapping[str, registry.Option]
         if field.follows:
             group, leaf = field.key.split(".")
             config[group][leaf] = field.default if config[group][leaf] is None else config[group][leaf]
-    if config.input_size is None:
+    follows = "input_size" not in chosen and "data.image_size" in chosen and is_suggested(config, "input_size")
+    if config.input_size is None or follows:
         config.input_size = config.data.image_size
     for key in ("data.image_size", "data.channels", "model.num_classes", "data.name"):
         group, leaf = key.split(".")

@@ -23,7 +23,7 @@ import jax.numpy as jnp
 from flax import traverse_util
 
 from mnet_jax.cost import jaxpr
-from mnet_jax.errors import explained
+from mnet_jax.errors import UserError, explained
 from mnet_jax.models import registry
 
 _NORMALISATIONS = (nn.BatchNorm, nn.LayerNorm, nn.GroupNorm, nn.RMSNorm, nn.InstanceNorm)
@@ -106,9 +106,14 @@ def count(module: nn.Module, input_shape: Sequence[int], **call_arguments) -> Co
     Returns:
       The cost. A layer that is called again adds Mult-Adds, not parameters.
 
+    Raises:
+      UserError: the shape is not that of an image, for a network of ours.
+
     Warns:
       UserWarning: a module does arithmetic that cannot be counted; the warning names it and says why.
     """
+    if isinstance(module, tuple(registry.MODELS[name] for name in registry.BUILT_IN)) and len(input_shape) != 3:
+        raise UserError(f"input_shape={tuple(input_shape)}: must be (height, width, channels) of one image")
     calls: list[_Call] = []
     open_calls: list[nn.Module] = []
 

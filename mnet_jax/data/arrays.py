@@ -57,6 +57,12 @@ def facts(name: str, function: Callable[[], Mapping]) -> tuple[Facts, str | None
     return _said[id(function)][1:]
 
 
+def forget() -> None:
+    """Functions are called again: a notebook may have changed what they return."""
+    _called.clear()
+    _said.clear()
+
+
 def read(name: str, function: Callable[[], Mapping]) -> Arrays:
     """What the function of a registered data set returns; it is called unless it was the last that was.
 
@@ -93,6 +99,11 @@ def _checked(name: str, found: Mapping) -> Arrays:
     labels = np.concatenate([labels for _, labels in splits.values()])
     if labels.min() != 0:
         raise UserError(f"data set {name}: labels count from 0; the smallest is {labels.min()}")
+    taught = np.unique(splits["train"][1])
+    lacking = np.flatnonzero(taught != np.arange(len(taught)))
+    if len(lacking) or labels.max() >= len(taught):
+        label = lacking[0] if len(lacking) else len(taught)
+        raise UserError(f"data set {name}: no training image has label {label}, and labels go up to {labels.max()}")
     height, width, channels = shapes["train"]
     is_square = height == width
     facts = Facts(
@@ -108,7 +119,10 @@ def _pair(where: str, pair) -> tuple[np.ndarray, np.ndarray]:
     """Images (N, height, width, channels) and int64 labels (N,)."""
     if not (isinstance(pair, tuple | list) and len(pair) == 2):
         raise UserError(f"{where}: must be (images, labels), not {type(pair).__name__}")
-    images, labels = map(np.asarray, pair)
+    try:
+        images, labels = map(np.asarray, pair)
+    except ValueError as error:
+        raise UserError(f"{where}: images differ in shape, or labels do ({error})") from error
     if images.dtype != np.uint8:
         raise UserError(f"{where}: images must be uint8, not {images.dtype}")
     if images.ndim not in (3, 4) or images.shape[3:] not in ((), (1,), (3,)):

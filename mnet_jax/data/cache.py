@@ -21,7 +21,7 @@ from array_record.python.array_record_module import ArrayRecordWriter
 from rich.console import Console
 from rich.progress import Progress
 
-from mnet_jax.data import checks, decode, sources
+from mnet_jax.data import checks, decode, provenance, sources
 from mnet_jax.data.damage import Damage
 from mnet_jax.data.sources import SPLIT_FIELDS
 from mnet_jax.errors import UserError
@@ -89,7 +89,9 @@ def _parts(data, split: str) -> Sequence:
 
 def _fingerprint(builder: tfds.core.DatasetBuilder) -> str:
     splits = {name: [info.shard_lengths, info.num_bytes] for name, info in sorted(builder.info.splits.items())}
-    return hashlib.sha256(json.dumps([builder.info.full_name, splits]).encode()).hexdigest()[:8]
+    made_from = provenance.digest(pathlib.Path(builder.data_dir))
+    parts = [builder.info.full_name, splits, *([made_from] if made_from else [])]
+    return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:8]
 
 
 def _shards(data, name: str) -> list[pathlib.Path]:

@@ -21,13 +21,14 @@ def check(data, fields: Sequence[str] = sources.SPLIT_FIELDS) -> None:
     """Prepares the data set, looks for the splits that `fields` of the config name, and says once what it holds.
 
     Raises:
-      UserError: as `sources.prepare`; or a split is unknown or empty.
+      UserError: as `sources.prepare`; a split is unknown or empty; or what is prepared was made from something else.
     """
     for field in fields:
         if not (data[field] or field == "validation_split"):
             raise UserError(f"config.data.{field} is empty")
     if own.is_own(data):
         _check_before_preparing(data, fields)
+    sources.check_provenance(data)
     builder = sources.prepare(data)
     sizes = {name: info.num_examples for name, info in builder.info.splits.items()}
     for field in fields:

@@ -5,6 +5,7 @@ Light: reading a config asks for it, and loads no library that reads images.
 
 import functools
 import pathlib
+import sys
 
 from mnet_jax.data.registry import Facts, with_classes
 from mnet_jax.errors import UserError
@@ -63,6 +64,13 @@ def facts(data) -> Facts:
             "--config.data.crop=inception and --config.data.image_size=PIXELS"
         )
     return found
+
+
+def look_again() -> None:
+    """Forgets what data of one's own said: a process that lives long plans a sweep after they have changed."""
+    for name in ("arrays", "image_folder"):
+        if module := sys.modules.get(f"mnet_jax.data.{name}"):
+            module.forget()
 
 
 def _of_imagenet(data) -> Facts:

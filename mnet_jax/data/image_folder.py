@@ -29,8 +29,9 @@ from mnet_jax.errors import UserError
 
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP")
 
-_FOLDERS = {"train": ("train",), "validation": ("val", "validation"), "test": ("test",)}
-_ENDS = 4096  # bytes at either end of a file that its fingerprint reads
+_FOLDERS = {"train": ("train",), "validation": ("val", "valid", "validation"), "test": ("test",)}
+_LIKE_SPLITS = ("train", "training", "val", "valid", "validation", "dev", "test", "testing")  # in any case
+_ENDS = 4096  # bytes at either end of a file that its fingerprint reads; of BMP, which is not compressed, it reads all
 _THREADS = 16
 _PIECE = 64  # files that a thread looks at in one go
 _VERSION = 1  # of what a prepared copy holds for the same files
@@ -107,16 +108,29 @@ def read(data, again: bool = False) -> ImageFolder:
             f"config.data.validation_fraction={data.validation_fraction} and config.data.test_fraction="
             f"{data.test_fraction} leave nothing to train on"
         )
-    home = copies.root(data)
-    prepared = home.resolve()
-    if _layout(folder)["train"] == folder and prepared.is_relative_to(folder.resolve()):
-        raise UserError(
-            f"config.data.data_dir={str(home)!r} is inside config.data.source_dir={data.source_dir!r}, where "
-            "each folder is a class; choose another"
-        )
+    check_outside(data, copies.root(data), "config.data.data_dir")
     if again:
-        _read.cache_clear()
+        forget()
     return _read(folder.absolute(), data.split_seed, tuple(fractions.items()), _stamp(folder))
+
+
+def check_outside(data, path: pathlib.Path, what: str) -> None:
+    """Refuses a folder to write to where it would become a class.
+
+    Raises:
+      UserError: it is inside `config.data.source_dir`, whose folders are classes.
+    """
+    folder = pathlib.Path(data.source_dir).expanduser()
+    if folder.is_dir() and _layout(folder)["train"] == folder and path.resolve().is_relative_to(folder.resolve()):
+        raise UserError(
+            f"{what}={str(path)!r} is inside config.data.source_dir={data.source_dir!r}, where each folder is a class; "
+            "choose another"
+        )
+
+
+def forget() -> None:
+    """Folders are read again."""
+    _read.cache_clear()
 
 
 def _stamp(folder: pathlib.Path) -> tuple:
@@ -160,6 +174,12 @@ def _layout(folder: pathlib.Path) -> dict[str, pathlib.Path]:
         names = class_folders.names(folder)
         if set(names) <= {name for known in _FOLDERS.values() for name in known} and len(names) > 0:
             raise UserError(f"data set image_folder: {folder} has {', '.join(names)} and no train/<class>/*")
+        splits = [name for name in names if name.casefold() in _LIKE_SPLITS and class_folders.names(folder / name)]
+        if splits:
+            raise UserError(
+                f"data set image_folder: {', '.join(splits)} in {folder} have folders in them, as splits have: call "
+                "them train, val and test"
+            )
         return {"train": folder}
     layout = {}
     for split, names in _FOLDERS.items():
@@ -206,6 +226,8 @@ def _look(folder: pathlib.Path, path: str, label: int) -> _File | str:
             digest = hashlib.sha256(b"%d," % num_bytes + head + file.read(_ENDS)).digest()
             image = _opened(file, FORMATS)
             if image is not None:
+                if image.format == "BMP":
+                    digest = hashlib.sha256((folder / path).read_bytes()).digest()
                 return _File(path, label, digest, image.size, stored.is_gray(image))
             other = _opened(file, None)
     except OSError as error:

@@ -81,6 +81,8 @@ def raw(data, again: bool = False):
     elif function := registry.function(data.name):
         from mnet_jax.data import arrays
 
+        if again:
+            arrays.forget()
         found = arrays.read(data.name, function)
     else:
         raise unknown(data)

@@ -20,9 +20,7 @@ import tensorflow_datasets as tfds
 from google.protobuf import json_format
 from tensorflow_datasets.proto import tf_example_pb2
 
-from mnet_jax.config.own import is_executed
-from mnet_jax.config.source import source_of
-from mnet_jax.data import copies, own, registry
+from mnet_jax.data import copies, own, provenance, registry
 from mnet_jax.data.builders import SOURCES, Images
 from mnet_jax.data.registry import Facts
 from mnet_jax.errors import UserError, explained
@@ -30,7 +28,6 @@ from mnet_jax.errors import UserError, explained
 SPLIT_FIELDS = ("train_split", "validation_split", "test_split")
 
 _FORMAT = "array_record"
-_MADE_BY = "made_by.txt"  # beside a copy: the fingerprint of the class in a file of one's own that prepared it
 _tfds_known: dict[tuple[str, pathlib.Path], Facts] = {}
 
 
@@ -54,8 +51,37 @@ def prepare(data) -> tfds.core.DatasetBuilder:
     builder = _builder(data)
     if builder.is_prepared():
         return builder
-    _prepare(lambda: _builder(data), _download_config(data))
+    download_config = _download_config(data)
+    _prepare(lambda: _builder(data), download_config)
+    if data.tfds_name is None:
+        provenance.record(pathlib.Path(builder.data_dir), SOURCES[data.name], _raw(data))
     return _builder(data)
+
+
+def check_provenance(data) -> None:
+    """Looks whether a prepared copy is one of the data that the config names.
+
+    Raises:
+      UserError: it was prepared by another class, or from other files.
+    """
+    if data.tfds_name is not None or (own.is_own(data) and not own.is_builder(data)):
+        return
+    if own.is_builder(data):
+        if builder_class := registry.builder(data.name):
+            copy = pathlib.Path(_registered_builder(data).data_dir)
+            provenance.check(copy, builder_class, data.source_dir, f"data set {data.name}")
+        return
+    provenance.check(
+        pathlib.Path(_builder(data).data_dir), SOURCES[data.name], _raw(data, False), f"data set {data.name}"
+    )
+
+
+def _raw(data, default: bool = True) -> str | None:
+    """The folder of raw files of a built-in data set, if it is read from one; that which it has by default, too."""
+    source = SOURCES[data.name]
+    if source.missing(pathlib.Path("/nonexistent")) is None:
+        return None  # in a package
+    return data.source_dir or (source.DEFAULT_SOURCE_DIR if default else None)
 
 
 def _prepare_own(data) -> tfds.core.DatasetBuilder:
@@ -66,8 +92,7 @@ def _prepare_own(data) -> tfds.core.DatasetBuilder:
             try:
                 with explained(pathlib.Path(inspect.getfile(type(_registered_builder(data)))), ImportError):
                     _prepare(lambda: _registered_builder(data), download_config)
-                if made_by := _source(registry.builder(data.name)):
-                    (folder / _MADE_BY).write_text(made_by)
+                provenance.record(folder, registry.builder(data.name), data.source_dir)
             except ImportError as error:
                 if "tensorflow" not in str(error) or importlib.util.find_spec("tensorflow") is not None:
                     raise
@@ -145,19 +170,7 @@ def _registered_builder(data) -> tfds.core.DatasetBuilder:
             f"data set {data.name}: the builder is {builder.info.full_name} now, config.data.fingerprint="
             f"{data.fingerprint!r}, and {own.copy_folder(data)} is not prepared"
         )
-    record = pathlib.Path(builder.data_dir, _MADE_BY)
-    if record.is_file() and record.read_text() != _source(builder_class):
-        raise UserError(
-            f"data set {data.name}: {record.parent} was prepared by another class of that name and version, or by an "
-            f"earlier form of this one: give {builder_class.__name__}.VERSION another number, or delete that folder"
-        )
     return builder
-
-
-def _source(builder_class: type) -> str | None:
-    """The fingerprint of a class in a file of one's own; None for one in a package, which has its version."""
-    module = sys.modules.get(builder_class.__module__)
-    return source_of(builder_class).fingerprint if module and is_executed(module) else None
 
 
 def _facts_of(name: str, info: tfds.core.DatasetInfo) -> Facts:

@@ -9,6 +9,7 @@ from ml_collections import ConfigDict
 from mnet_jax.config.dotted import flatten
 from mnet_jax.config.identity import trial_hash
 from mnet_jax.config.resolve import check
+from mnet_jax.data.facts import look_again
 from mnet_jax.errors import UserError
 from mnet_jax.train.inputs import settle
 
@@ -34,6 +35,7 @@ def expand(
         twice.
     """
     check(config)
+    look_again()
     trials: dict[str, ConfigDict] = {}
     seen: dict[str, str] = {}
     for override in _product(axes(config)) if overrides is None else overrides:

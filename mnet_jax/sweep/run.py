@@ -52,6 +52,8 @@ def run(
     """
     if launcher not in LAUNCHERS:
         raise UserError(f"launcher {launcher!r}{nearest(launcher, LAUNCHERS)} (known: {', '.join(LAUNCHERS)})")
+    for trial in trials.values():
+        inputs.check_workdir(trial, workdir.path)
     with concurrent.futures.ThreadPoolExecutor(1) as thread:  # looking for devices starts a process
         found = thread.submit(find_places, config.launch.devices_per_group)
         trials = dict(zip(workdir.known_as(trials), trials.values(), strict=True))

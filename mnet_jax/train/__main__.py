@@ -29,6 +29,7 @@ def main(file) -> int:
     multihost.initialize(config.launch)
     inputs.prepare(config)
     directory = Workdir(flags.FLAGS.workdir or cli.default_workdir(file))
+    inputs.check_workdir(config, directory.path)
     (name,) = directory.known_as([f"base-{trial_hash(config)}"])
     folder, cost = directory.trial(name), count_network(config)
     with directory.locked() if multihost.is_writer() else contextlib.nullcontext():

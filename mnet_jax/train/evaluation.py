@@ -6,6 +6,8 @@ from typing import Any
 import jax
 import numpy as np
 
+from mnet_jax.errors import UserError
+
 
 class Tally:
     """Sums up what eval steps return for the batches of a split, without waiting for them.
@@ -29,4 +31,6 @@ class Tally:
         sums = jax.device_get(self._sums)
         totals = {name: float(np.sum([np.asarray(part[name], np.float64) for part in sums])) for name in sums[0]}
         count = totals.pop("count")
+        if not count:
+            raise UserError("no image of the split can be read")
         return {name: total / count for name, total in totals.items()} | {"count": int(count)}

@@ -41,12 +41,28 @@ def prepare(config: ConfigDict) -> None:
         recipes.check(config)
 
 
+def check_workdir(config: ConfigDict, path: pathlib.Path) -> None:
+    """Refuses a workdir that would become a class of the images.
+
+    Raises:
+      UserError: it is inside a folder of classes.
+    """
+    if config.data.name == "image_folder" and config.data.source_dir is not None:
+        from mnet_jax.data import image_folder
+
+        image_folder.check_outside(config.data, path, "--workdir")
+
+
 def _found(config: ConfigDict) -> dict[str, Any]:
     """What the data and the weights of a config say of it, by dotted key."""
     name = config.data.name
     if not data_sets.is_known(name) and ":" in name:
         _register_builder(name, pathlib.Path(config.folder or "."))
     said = facts(config.data)
+    if said.num_classes == 1:
+        only = f" ({said.class_names[0]})" if said.class_names else ""
+        hint = "; config.data.source_dir must be the folder of the class folders" if name == "image_folder" else ""
+        raise UserError(f"data set {name}: all images are of one class{only}{hint}")
     found = {
         "model.num_classes": said.num_classes,
         "data.class_names": said.class_names,

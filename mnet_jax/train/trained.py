@@ -63,8 +63,15 @@ class Trained:
           UserError: an image cannot be read, or has a size that the trial's evaluation would refuse.
         """
         alone = isinstance(images, str | bytes | os.PathLike)
+        if not (alone or isinstance(images, Sequence | np.ndarray | jax.Array)):
+            raise UserError(f"images must be a sequence or one array, not {type(images).__name__}")
         if not alone and len(images) == 0:
             raise UserError("there are no images to look at")
+        if isinstance(images, np.ndarray | jax.Array) and images.ndim != 4:
+            raise UserError(
+                f"an array of images must be (batch, height, width, channels), not {images.shape}: a single "
+                "image, or several without channels, go into a list"
+            )
         return np.stack([self._pixels(image) for image in ([images] if alone else images)])
 
     def logits(self, images: Sequence) -> np.ndarray:
@@ -175,11 +182,12 @@ def _encoded(image, data) -> bytes:
 
     if isinstance(image, np.ndarray | jax.Array):
         pixels = np.asarray(image)
-        if pixels.dtype != np.uint8 or pixels.ndim not in (2, 3):
-            raise UserError(f"an image must be uint8 (height, width[, channels]), not {pixels.dtype} {pixels.shape}")
+        is_image = pixels.ndim in (2, 3) and 0 not in pixels.shape and pixels.shape[2:] in ((), (1,), (3,), (4,))
+        if pixels.dtype != np.uint8 or not is_image:
+            raise UserError(f"an image must be uint8 (height, width[, 1, 3 or 4]), not {pixels.dtype} {pixels.shape}")
         file = io.BytesIO()
-        Image.fromarray(pixels[..., 0] if pixels.ndim == 3 and pixels.shape[-1] == 1 else pixels).save(file, "PNG")
-        return file.getvalue()
+        Image.fromarray(pixels[..., 0] if pixels.shape[2:] == (1,) else pixels).save(file, "PNG")
+        image = file.getvalue()
     name = "an image" if isinstance(image, bytes) else os.fspath(image)
     try:
         encoded = image if isinstance(image, bytes) else pathlib.Path(image).read_bytes()

@@ -20,7 +20,7 @@ class TrialFolder:
     """One trial: `config.json cost.json status.json metrics.jsonl log.txt checkpoints/ result.json`."""
 
     def __init__(self, path: pathlib.Path | str):
-        self.path = pathlib.Path(path)
+        self.path = pathlib.Path(path).expanduser()
         self.name = self.path.name
         self.log_path = self.path / "log.txt"
         self.checkpoints_path = self.path / "checkpoints"
@@ -132,7 +132,7 @@ class Workdir:
     """The folder of a sweep: `sweep.json trials/ source/ output/ results.csv` and the plots."""
 
     def __init__(self, path: pathlib.Path | str):
-        self.path = pathlib.Path(path)
+        self.path = pathlib.Path(path).expanduser()
         self.results_path = self.path / "results.csv"
         self.output_path = self.path / "output"  # what the processes print
         self._sweep_path = self.path / "sweep.json"

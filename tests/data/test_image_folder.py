@@ -288,6 +288,29 @@ def test_a_class_may_be_called_train(tmp_path, fill, own):
     assert facts(own("image_folder", source_dir=str(tmp_path / "set"))).class_names == ("bus", "train")
 
 
+@pytest.mark.parametrize("names", [("Training", "Testing"), ("images", "Valid")])
+def test_splits_by_another_name_are_not_taken_for_classes(tmp_path, fill, own, names):
+    for split in names:
+        for name in ("a", "b"):
+            fill(tmp_path / "set" / split / name, 3)
+    with pytest.raises(
+        UserError, match=r"(Testing, Training|Valid) in .*set have folders in them, .* call them train, val and test"
+    ):
+        facts(own("image_folder", source_dir=str(tmp_path / "set")))
+
+
+def test_every_pixel_of_an_uncompressed_image_counts(tmp_path, own):
+    (tmp_path / "set" / "a").mkdir(parents=True)
+    found = set()
+    for middle in (0, 255):
+        pixels = np.zeros((64, 64, 3), np.uint8)
+        pixels[32] = middle
+        Image.fromarray(pixels).save(tmp_path / "set" / "a" / "0.bmp")
+        image_folder.forget()
+        found.add(facts(own("image_folder", source_dir=str(tmp_path / "set"))).fingerprint)
+    assert len(found) == 2
+
+
 def test_squares_of_one_size_need_no_crop_and_others_do(tmp_path, fill, own):
     fill(tmp_path / "set" / "a", 4, (16, 16))
     fill(tmp_path / "set" / "b", 4, (16, 16))

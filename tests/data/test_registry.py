@@ -13,7 +13,7 @@ from PIL import Image
 
 from mnet_jax.config.own import load_object
 from mnet_jax.data import arrays, checks, decode, registry, sources, stream
-from mnet_jax.data.facts import Facts, facts
+from mnet_jax.data.facts import Facts, facts, look_again
 from mnet_jax.devices.mesh import make_mesh
 from mnet_jax.errors import UserError
 from tests.conftest import REPOSITORY
@@ -50,7 +50,7 @@ def test_registered_arrays_keep_every_pixel_and_label(own, shape):
         assert held(data, split) == expected
 
 
-def test_the_function_is_called_once(own):
+def test_the_function_is_called_to_plan_and_to_prepare(own):
     calls = []
     registry.register_dataset("mine", lambda: calls.append(0) or {"train": digits(), "test": digits(3)})
     assert registry.is_known("mine")
@@ -59,7 +59,7 @@ def test_the_function_is_called_once(own):
     for _ in range(5):
         data.fingerprint = facts(data).fingerprint
         checks.check(data)
-    assert len(calls) == 1
+    assert len(calls) == 2
 
 
 def test_another_process_opens_the_copy_by_its_fingerprint_alone(own, tmp_path):
@@ -167,6 +167,21 @@ def test_other_arrays_have_another_copy_and_a_sweep_that_has_begun_keeps_its_own
     assert facts(data).fingerprint != begun.fingerprint, "labels count too"
 
 
+def test_arrays_that_changed_since_the_trials_were_looked_at_are_prepared_as_they_are_now_or_refused(own):
+    images, labels = digits(12)
+    registry.register_dataset("mine", lambda: {"train": (images, labels), "test": (images, labels)})
+    planned = own("mine", crop="none")
+    planned.fingerprint = facts(planned).fingerprint
+    images[:], labels[:] = images[::-1].copy(), labels[::-1].copy()
+    with pytest.raises(UserError, match="images have changed since the sweep started"):
+        sources.prepare(planned)
+    look_again()
+    again = own("mine", crop="none")
+    again.fingerprint = facts(again).fingerprint
+    assert again.fingerprint != planned.fingerprint
+    assert held(again, "train") == {image.tobytes(): label for image, label in zip(images, labels, strict=True)}
+
+
 def pair(count=6, **changes):
     images, labels = digits(count, **{key: value for key, value in changes.items() if key == "shape"})
     return changes.get("images", images), changes.get("labels", labels)
@@ -191,6 +206,15 @@ def pair(count=6, **changes):
         (
             {"train": pair(labels=np.zeros((6, 1), int)), "test": pair()},
             r"labels must be integers \(N,\), not int64 \(6, 1\)",
+        ),
+        (
+            {"train": ([np.zeros((8, 8), np.uint8), np.zeros((9, 8), np.uint8)], [0, 1]), "test": pair()},
+            r"differ in shape",
+        ),
+        ({"train": pair(labels=np.array([0, 2] * 3)), "test": pair()}, r"no training image has label 1, .* go up to 2"),
+        (
+            {"train": pair(), "test": pair(labels=np.full(6, 10**9))},
+            r"no training image has label 3, .* up to 1000000000",
         ),
         ({"train": pair(labels=np.arange(6) - 1), "test": pair()}, r"labels count from 0; the smallest is -1"),
         (
@@ -439,9 +463,8 @@ def test_a_copy_that_another_class_of_that_name_and_version_made_is_not_taken(ow
     first = data_of("a", 10)
     assert set(held(first, "test")) == {bytes([10] * 64)}
     assert set(held(data_of("same", 10), "test")) == {bytes([10] * 64)}
-    for ask in (facts, sources.prepare):
-        with pytest.raises(UserError, match=r"flowers/1\.0\.0 was prepared by another class .*give Flowers\.VERSION"):
-            ask(data_of(f"b{ask.__name__}", 20))
+    with pytest.raises(UserError, match=r"flowers/1\.0\.0 was prepared by another class .*give Flowers\.VERSION"):
+        checks.check(data_of("b", 20))
     assert set(held(data_of("c", 20, "1.0.1"), "test")) == {bytes([20] * 64)}
 
 

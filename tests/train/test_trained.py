@@ -110,13 +110,36 @@ def folder_config(tmp_path, picture_folder):
     [
         ("absent.jpg", "absent.jpg: No such file"),
         (b"no image", "no image that can be read"),
-        (np.zeros((28, 28), np.float32), r"must be uint8 \(height, width\[, channels\]\), not float32 \(28, 28\)"),
+        (np.zeros((28, 28), np.float32), r"must be uint8 \(height, width\[, 1, 3 or 4\]\), not float32 \(28, 28\)"),
         (np.zeros((30, 28), np.uint8), r"has 28 x 30 pixels; this network was .* on images of 28 x 28"),
     ],
 )
 def test_what_is_no_image_for_it_is_refused(digits, image, message):
     with pytest.raises(UserError, match=message):
         mnet_jax.load(digits.path).predict([image])
+
+
+def test_one_array_is_a_batch(digits):
+    network = mnet_jax.load(digits.path)
+    batch = np.zeros((2, 28, 28, 1), np.uint8)
+    assert network.predict(batch).shape == (2, 10)
+    for images, message in (
+        (batch[0], r"an array of images must be \(batch, height, width, channels\), not \(28, 28, 1\): a single"),
+        (np.zeros((2, 28, 28, 5), np.uint8), r"an image must be uint8 .*not uint8 \(28, 28, 5\)"),
+        (np.zeros((2, 0, 28, 1), np.uint8), r"an image must be uint8"),
+        ((image for image in batch), r"images must be a sequence or one array, not generator"),
+        (None, r"images must be a sequence or one array, not NoneType"),
+    ):
+        with pytest.raises(UserError, match=message):
+            network.predict(images)
+
+
+def test_what_is_transparent_in_an_array_is_what_it_is_in_a_file(tmp_path, folder_config):
+    pixels = np.random.default_rng(0).integers(0, 256, (30, 40, 4), np.uint8)
+    Image.fromarray(pixels).save(tmp_path / "picture.png")
+    network = mnet_jax.load(trained(tmp_path / "work" / "trials" / "folder", folder_config).path)
+    of_array, of_file = network.preprocess([pixels]), network.preprocess([tmp_path / "picture.png"])
+    np.testing.assert_array_equal(of_array, of_file)
 
 
 def test_a_folder_that_is_none_is_refused(tmp_path, tiny):

@@ -1,0 +1,71 @@
+"""A prepared copy is taken only for what it was made from."""
+
+import shutil
+
+import pytest
+
+from mnet_jax.config.own import load_object
+from mnet_jax.data import cache, checks, registry, sources
+from mnet_jax.errors import UserError
+from tests.data.test_registry import BUILDER, held
+
+
+@pytest.fixture(autouse=True)
+def nothing_else_registered(monkeypatch):
+    monkeypatch.setattr(registry, "_builders", {})
+
+
+def imagenet(own, tmp_path, folder):
+    return own(
+        "imagenet",
+        source_dir=str(tmp_path / folder),
+        validation_split="validation",
+        test_split="validation",
+        channels=3,
+    )
+
+
+@pytest.mark.parametrize("change", ["another class", "another image"])
+def test_other_files_than_a_copy_was_made_from_are_refused(tmp_path, fill, own, change):
+    for folder in ("a", "b"):
+        for split in ("train", "val"):
+            for name in ("cat", "dog" if folder == "a" or change == "another image" else "ship"):
+                fill(tmp_path / folder / split / name, 3 if folder == "b" and split == "val" else 2)
+    checks.check(imagenet(own, tmp_path, "a"))
+    with pytest.raises(UserError, match=r"prepared from other files than are in config\.data\.source_dir='.*b' now"):
+        checks.check(imagenet(own, tmp_path, "b"))
+    shutil.copytree(tmp_path / "a", tmp_path / "moved")
+    checks.check(imagenet(own, tmp_path, "moved"))
+    shutil.rmtree(tmp_path / "a")
+    checks.check(imagenet(own, tmp_path, "a"))
+    shutil.rmtree(tmp_path / "prepared")
+    checks.check(imagenet(own, tmp_path, "b"))
+
+
+def builder_of(own, tmp_path, folder, gray, **fields):
+    (tmp_path / folder).mkdir(exist_ok=True)
+    (tmp_path / folder / "flowers.py").write_text(BUILDER.format(gray=gray, version="1.0.0"))
+    name = f"{folder}/flowers.py:Flowers"
+    registry.register_builder(name, load_object(name, tmp_path))
+    return own(name, image_size=8, channels=1, validation_split="", **fields)
+
+
+def test_the_cache_of_a_copy_that_was_made_anew_is_another(tmp_path, own):
+    fields = {"crop": "inception", "cache_side": 8}
+    first = builder_of(own, tmp_path, "a", 10, **fields)
+    cache.check(first, ("train_split", "test_split"))
+    before = cache.folder(first)
+    shutil.rmtree(tmp_path / "prepared" / "flowers" / "1.0.0")
+    second = builder_of(own, tmp_path, "b", 20, **fields)
+    cache.check(second, ("train_split", "test_split"))
+    assert cache.folder(second) != before
+
+
+def test_a_class_with_the_name_of_a_built_in_builder_is_not_taken_for_it(tmp_path, own):
+    sources.prepare(own("mnist5k", image_size=28, channels=1))
+    (tmp_path / "mine.py").write_text(BUILDER.format(gray=1, version="1.0.0").replace("Flowers", "Mnist5k"))
+    registry.register_builder("mine.py:Mnist5k", load_object("mine.py:Mnist5k", tmp_path))
+    data = own("mine.py:Mnist5k", crop="none", image_size=8, channels=1, validation_split="")
+    with pytest.raises(UserError, match=r"mnist5k/1\.0\.0 was prepared by another class"):
+        checks.check(data)
+    assert len(held(own("mnist5k", channels=1), "test")) == 1000

@@ -1,0 +1,78 @@
+"""What the data say of a config, and what of it the user chose."""
+
+import textwrap
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from mnet_jax.config.file import load
+from mnet_jax.errors import UserError
+from mnet_jax.train import inputs
+from mnet_jax.workdir.files import Workdir
+
+
+@pytest.fixture
+def file_with(tmp_path):
+    """Loads a config file for a folder of gray squares of 64 pixels, with flags."""
+    rng = np.random.default_rng(0)
+    for name in ("a", "b"):
+        (tmp_path / "set" / name).mkdir(parents=True)
+        for i in range(4):
+            Image.fromarray(rng.integers(0, 256, (64, 64), np.uint8)).save(tmp_path / "set" / name / f"{i}.png")
+    (tmp_path / "config.py").write_text(
+        textwrap.dedent(
+            """
+            from mnet_jax import presets
+
+            def get_config(dataset="image_folder"):
+                return presets.get(dataset)
+            """
+        )
+    )
+
+    def make(**flags):
+        flags = {"data.source_dir": tmp_path / "set", "data.data_dir": tmp_path / "tfds"} | flags
+        return load(tmp_path / "config.py", overrides=[(key, str(value)) for key, value in flags.items()])
+
+    return make
+
+
+@pytest.mark.parametrize(
+    ("flags", "expected"),
+    [
+        ({}, (64, 64, 1)),
+        ({"data.image_size": 224}, (224, 224, 1)),
+        ({"data.image_size": 32}, (32, 32, 1)),
+        ({"data.image_size": 32, "input_size": 224}, (32, 224, 1)),
+        ({"input_size": 224}, (64, 224, 1)),
+        ({"data.channels": 3}, (64, 64, 3)),
+    ],
+)
+def test_a_flag_counts_also_where_it_says_what_the_preset_suggests(file_with, flags, expected):
+    config = inputs.settle(file_with(**flags).config)
+    assert (config.data.image_size, config.input_size, config.data.channels) == expected
+    assert config.chosen == ()
+
+
+def test_one_class_is_none(file_with, tmp_path):
+    file = file_with()
+    (tmp_path / "set").rename(tmp_path / "images")
+    (tmp_path / "set").mkdir()
+    (tmp_path / "images").rename(tmp_path / "set" / "images")
+    with pytest.raises(
+        UserError, match=r"all images are of one class \(images\); .*must be the folder of the class fol"
+    ):
+        inputs.settle(file.config)
+
+
+def test_a_workdir_does_not_become_a_class(file_with, tmp_path):
+    config = inputs.settle(file_with().config)
+    inputs.check_workdir(config, Workdir(tmp_path / "runs").path)
+    with pytest.raises(UserError, match=r"--workdir='.*set/runs' is inside config\.data\.source_dir"):
+        inputs.check_workdir(config, Workdir(tmp_path / "set" / "runs").path)
+
+
+def test_a_home_directory_is_meant_by_a_tilde(monkeypatch, tmp_path):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert Workdir("~/runs").path == tmp_path / "runs"
