@@ -80,7 +80,7 @@ def _found(config: ConfigDict) -> dict[str, Any]:
         )
     from mnet_jax.pretrained import recipes
 
-    del found["data.channels"]  # the weights know
+    found["data.channels"] = 3 if config.data.channels is None else None  # as the weights have them
     return (
         found | recipes.recipe(path, config.model.name) | {"train.init_fingerprint": _content_of(path, _changed(path))}
     )
