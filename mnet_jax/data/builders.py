@@ -23,6 +23,7 @@ class RawFiles(tfds.core.GeneratorBasedBuilder, abc.ABC, skip_registration=True)
     VERSION = tfds.core.Version("1.0.0")
     MANUAL_DOWNLOAD_INSTRUCTIONS = "See config.data.source_dir."
     DEFAULT_SOURCE_DIR: str | None = None
+    READS: tuple[str, ...] = ()  # files and folders in that folder
 
     @classmethod
     @abc.abstractmethod
@@ -66,11 +67,11 @@ class FashionMnistIdx(RawFiles):
 
     DEFAULT_SOURCE_DIR = "/usr/share/datasets/fashion-mnist"
     _PREFIXES: ClassVar[Mapping] = {"train": "train", "test": "t10k"}
+    READS = tuple(f"{p}-{kind}-ubyte.gz" for p in ("train", "t10k") for kind in ("images-idx3", "labels-idx1"))
 
     @classmethod
     def missing(cls, folder):
-        names = [f"{p}-{kind}-ubyte.gz" for p in cls._PREFIXES.values() for kind in ("images-idx3", "labels-idx1")]
-        if absent := [name for name in names if not (folder / name).is_file()]:
+        if absent := [name for name in cls.READS if not (folder / name).is_file()]:
             return (
                 f"{', '.join(absent)} (install Debian's package dataset-fashion-mnist, "
                 "or download them from https://github.com/zalandoresearch/fashion-mnist)"
@@ -90,6 +91,7 @@ class Cifar10Binary(RawFiles):
     """CIFAR-10 from its binary archive: 50,000 train, 10,000 test."""
 
     _ARCHIVE = "cifar-10-binary.tar.gz"
+    READS = (_ARCHIVE,)
     _MEMBERS: ClassVar[Mapping] = {"train": [f"data_batch_{i}.bin" for i in range(1, 6)], "test": ["test_batch.bin"]}
 
     @classmethod
@@ -122,6 +124,7 @@ class ImagenetFolder(RawFiles):
     VERSION = tfds.core.Version("1.1.0")  # 1.0.0 had no file names
 
     _SPLITS: ClassVar[Mapping] = {"train": "train", "validation": "val"}
+    READS = ("train", "val")
 
     @classmethod
     def missing(cls, folder):
@@ -160,6 +163,7 @@ class ImagenetValidation(ImagenetFolder):
     """The part of `ImagenetFolder` that an evaluation needs: `val/<class>/*`."""
 
     _SPLITS: ClassVar[Mapping] = {"validation": "val"}
+    READS = ("val",)
 
 
 SOURCES: dict[str, type[RawFiles]] = {

@@ -9,6 +9,7 @@ import json
 import os
 import pathlib
 import sys
+from collections.abc import Sequence
 
 from mnet_jax.config.own import is_executed
 from mnet_jax.config.source import source_of
@@ -20,7 +21,7 @@ _DIGITS = 16
 
 def record(copy: pathlib.Path, builder_class: type, raw: str | None) -> None:
     """Writes beside a prepared copy which class made it, and from which folder of raw files, if from one."""
-    (copy / _RECORD).write_text(json.dumps(_made_from(builder_class, raw), indent=1) + "\n")
+    (copy / _RECORD).write_text(json.dumps(_made_from(copy, builder_class, raw), indent=1) + "\n")
 
 
 def check(copy: pathlib.Path, builder_class: type, raw: str | None, where: str) -> None:
@@ -31,7 +32,7 @@ def check(copy: pathlib.Path, builder_class: type, raw: str | None, where: str) 
     """
     if not (copy / _RECORD).is_file():
         return
-    before, now = json.loads((copy / _RECORD).read_text()), _made_from(builder_class, raw)
+    before, now = json.loads((copy / _RECORD).read_text()), _made_from(copy, builder_class, raw)
     if before["builder"] != now["builder"]:
         raise UserError(
             f"{where}: {copy} was prepared by another class of that name and version, or by an earlier form of this "
@@ -50,24 +51,33 @@ def digest(copy: pathlib.Path) -> str | None:
     return hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else None
 
 
-def _made_from(builder_class: type, raw: str | None) -> dict[str, str | None]:
+def _made_from(copy: pathlib.Path, builder_class: type, raw: str | None) -> dict[str, str | None]:
     module = sys.modules.get(builder_class.__module__)
     if module and is_executed(module):
         builder = source_of(builder_class).fingerprint
     else:
         builder = f"{builder_class.__module__}:{builder_class.__qualname__}"  # in a package, which has its version
-    return {"builder": builder, "files": None if raw is None else _listing(pathlib.Path(raw).expanduser())}
+    reads = getattr(builder_class, "READS", ("",))
+    files = None if raw is None else _listing(pathlib.Path(raw).expanduser(), reads, copy.resolve())
+    return {"builder": builder, "files": files}
 
 
-def _listing(folder: pathlib.Path) -> str | None:
-    """A digest of the names and sizes of all files in a folder; None where there is no folder."""
+def _listing(folder: pathlib.Path, reads: Sequence[str], copy: pathlib.Path) -> str | None:
+    """A digest of the names and sizes of what a builder reads in a folder; None where there is no folder.
+
+    A folder in which the prepared copy lies is left out.
+    """
     if not folder.is_dir():
         return None
-    lines = []
-    for place, folders, names in os.walk(folder, followlinks=True):
-        folders[:] = [name for name in folders if not name.startswith(".")]
-        for name in names:
-            path = os.path.join(place, name)
-            if not name.startswith(".") and os.path.isfile(path):
-                lines.append(b"%d %s" % (os.path.getsize(path), os.fsencode(os.path.relpath(path, folder))))
+    found = []
+    for entry in reads:
+        if (folder / entry).is_file():
+            found.append(folder / entry)
+        for place, folders, names in os.walk(folder / entry, followlinks=True):
+            place = pathlib.Path(place)
+            folders[:] = [
+                name for name in folders if name[0] != "." and not copy.is_relative_to((place / name).resolve())
+            ]
+            found += [place / name for name in names if name[0] != "." and (place / name).is_file()]
+    lines = [b"%d %s" % (path.stat().st_size, os.fsencode(path.relative_to(folder))) for path in found]
     return hashlib.sha256(b"\n".join(sorted(lines))).hexdigest()[:_DIGITS]

@@ -79,8 +79,8 @@ def check_provenance(data) -> None:
 def _raw(data, default: bool = True) -> str | None:
     """The folder of raw files of a built-in data set, if it is read from one; that which it has by default, too."""
     source = SOURCES[data.name]
-    if source.missing(pathlib.Path("/nonexistent")) is None:
-        return None  # in a package
+    if not source.READS:
+        return None
     return data.source_dir or (source.DEFAULT_SOURCE_DIR if default else None)
 
 

@@ -57,7 +57,8 @@ class Trained:
 
         Args:
           images: a sequence of paths, encoded bytes, or uint8 arrays (height, width) or (height, width, channels); or
-            one array (batch, height, width, channels). A single path or a single image's bytes are a batch of one.
+            one array of them, (batch, height, width) or (batch, height, width, channels). A single path or a single
+            image's bytes are a batch of one.
 
         Raises:
           UserError: an image cannot be read, or has a size that the trial's evaluation would refuse.
@@ -67,10 +68,11 @@ class Trained:
             raise UserError(f"images must be a sequence or one array, not {type(images).__name__}")
         if not alone and len(images) == 0:
             raise UserError("there are no images to look at")
-        if isinstance(images, np.ndarray | jax.Array) and images.ndim != 4:
+        is_array = isinstance(images, np.ndarray | jax.Array)
+        if is_array and not (images.ndim == 4 or (images.ndim == 3 and images.shape[-1] not in (1, 3, 4))):
             raise UserError(
-                f"an array of images must be (batch, height, width, channels), not {images.shape}: a single "
-                "image, or several without channels, go into a list"
+                f"an array of images must be (batch, height, width[, channels]), not {images.shape}: put a single "
+                "image into a list"
             )
         return np.stack([self._pixels(image) for image in ([images] if alone else images)])
 

@@ -42,6 +42,17 @@ def test_other_files_than_a_copy_was_made_from_are_refused(tmp_path, fill, own, 
     checks.check(imagenet(own, tmp_path, "b"))
 
 
+@pytest.mark.parametrize("place", [".", "tfds"])
+def test_copies_among_the_raw_files_do_not_count(tmp_path, fill, own, place):
+    for split in ("train", "val"):
+        fill(tmp_path / "a" / split / "cat", 2)
+    data = imagenet(own, tmp_path, "a")
+    data.data_dir = str(tmp_path / "a" / place)
+    checks.check(data)
+    sources.prepare(own("mnist5k", image_size=28, channels=1, data_dir=data.data_dir))
+    checks.check(data)
+
+
 def builder_of(own, tmp_path, folder, gray, **fields):
     (tmp_path / folder).mkdir(exist_ok=True)
     (tmp_path / folder / "flowers.py").write_text(BUILDER.format(gray=gray, version="1.0.0"))

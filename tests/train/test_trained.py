@@ -122,9 +122,12 @@ def test_what_is_no_image_for_it_is_refused(digits, image, message):
 def test_one_array_is_a_batch(digits):
     network = mnet_jax.load(digits.path)
     batch = np.zeros((2, 28, 28, 1), np.uint8)
-    assert network.predict(batch).shape == (2, 10)
+    assert network.predict(batch).shape == network.predict(batch[..., 0]).shape == (2, 10)
     for images, message in (
-        (batch[0], r"an array of images must be \(batch, height, width, channels\), not \(28, 28, 1\): a single"),
+        (
+            batch[0],
+            r"an array of images must be \(batch, height, width\[, channels\]\), not \(28, 28, 1\): put a single",
+        ),
         (np.zeros((2, 28, 28, 5), np.uint8), r"an image must be uint8 .*not uint8 \(28, 28, 5\)"),
         (np.zeros((2, 0, 28, 1), np.uint8), r"an image must be uint8"),
         ((image for image in batch), r"images must be a sequence or one array, not generator"),
