@@ -27,15 +27,13 @@ class ConfigFile:
     Attributes:
       path: of the file.
       preset: the word behind the colon of `--config FILE:WORD`, or "".
-      config: what `get_config` returned, with the overrides.
-      overridden: the dotted keys that the command line set.
+      config: what `get_config` returned, with the overrides, whose keys are in `config.chosen`.
       sweep: the file's generator of overrides, or None.
     """
 
     path: pathlib.Path
     preset: str
     config: ConfigDict
-    overridden: tuple[str, ...] = ()
     sweep: Callable[[ConfigDict], Iterator[Mapping[str, Any]]] | None = None
 
     def trials(self) -> list[Mapping[str, Any]] | None:
@@ -46,7 +44,7 @@ class ConfigFile:
         """
         if self.sweep is None:
             return None
-        if axes := [key for key in self.overridden if key.startswith("sweep.")]:
+        if axes := [key for key in self.config.chosen if key.startswith("sweep.")]:
             raise UserError(
                 f"config.{axes[0]} has no effect: the trials are those that {self.path.name}'s sweep yields"
             )
@@ -70,7 +68,7 @@ class ConfigFile:
                 continue
             if group == "model" and key not in BY_KEY and leaf not in options:
                 continue
-            if key in self.overridden:
+            if key in self.config.chosen:
                 origin = "flag"
             elif key not in suggested or value != suggested[key]:
                 origin = "file" if value is not None else "default"
@@ -117,7 +115,7 @@ def load(path: pathlib.Path, preset: str = "", overrides: Sequence[tuple[str, st
     _add_options(config, dict(overrides))
     _override(config, overrides)
     config.chosen = tuple(key for key, _ in overrides)
-    return ConfigFile(path, preset, config, tuple(key for key, _ in overrides), sweep)
+    return ConfigFile(path, preset, config, sweep)
 
 
 def _add_options(config: ConfigDict, overrides: Mapping[str, str]) -> None:

@@ -250,7 +250,7 @@ def _has_effect(statement: ast.stmt) -> bool:
             return False
         case ast.Expr(value=ast.Call(func=ast.Name(id=name) | ast.Attribute(attr=name))):
             return not name.startswith("register_")
-        case ast.If(test=ast.Compare(left=ast.Name(id="__name__"))):
+        case ast.If(test=ast.Compare(left=ast.Name(id="__name__"), ops=[ast.Eq()]), orelse=[]):
             return False
     return True
 

@@ -64,7 +64,7 @@ def forget() -> None:
 
 
 def read(name: str, function: Callable[[], Mapping]) -> Arrays:
-    """What the function of a registered data set returns; it is called unless it was the last that was.
+    """What the function of a registered data set returns; kept until another function is asked.
 
     Raises:
       UserError: that is no data set; the message says which split or value is wrong.

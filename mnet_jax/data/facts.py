@@ -67,8 +67,8 @@ def facts(data) -> Facts:
 
 
 def look_again() -> None:
-    """Forgets what data of one's own said: a process that lives long plans a sweep after they have changed."""
-    for name in ("arrays", "image_folder"):
+    """Forgets what was read of raw data: a process that lives long plans a sweep after they have changed."""
+    for name in ("arrays", "image_folder", "provenance"):
         if module := sys.modules.get(f"mnet_jax.data.{name}"):
             module.forget()
 

@@ -60,10 +60,10 @@ def register_dataset(name: str, function: Callable[[], Mapping]) -> None:
 
     Args:
       name: of letters, digits, "_", "." and "-".
-      function: called once, when the images are needed, with nothing; returns {"train": (images, labels), "test":
-        (images, labels)} and may add "validation". Images are uint8 (N, height, width) or (N, height, width, 1 or 3),
-        labels are integers (N,) from 0. The same function again takes its own place, also where a config file or a
-        notebook cell defines it anew.
+      function: called with nothing, when trials are planned and when the images are prepared; returns {"train":
+        (images, labels), "test": (images, labels)} and may add "validation". Images are uint8 (N, height, width) or
+        (N, height, width, 1 or 3), labels are integers (N,) from 0, each of which a training image has. The same
+        function again takes its own place, also where a config file or a notebook cell defines it anew.
 
     Raises:
       UserError: another data set has that name, or the name or the function is none.

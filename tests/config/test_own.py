@@ -346,7 +346,7 @@ def test_a_config_file_is_executed_once(write):
     file = load(write(config=text) / "config.py", overrides=[("train.epochs", "2")])
     assert file.trials() == [{"seed": 1}]
     assert file.config.train.epochs == 2.0
-    assert file.overridden == ("train.epochs",)
+    assert file.config.chosen == ("train.epochs",)
 
 
 @pytest.mark.parametrize(

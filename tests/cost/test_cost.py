@@ -8,6 +8,7 @@ import pytest
 from ml_collections import ConfigDict
 
 from mnet_jax.cost.layers import as_dict, count
+from mnet_jax.errors import UserError
 from mnet_jax.models import registry
 
 
@@ -326,3 +327,9 @@ def test_fast_and_textbook_layers_cost_the_same(name):
         registry.MODELS[name](num_classes=10, alpha=0.25, layers=layers) for layers in ("fast", "textbook")
     )
     assert as_dict(count(fast, (32, 32, 3))) == as_dict(count(textbook, (32, 32, 3)))
+
+
+@pytest.mark.parametrize("shape", [(224, 224), (1, 224, 224, 3)])
+def test_a_shape_that_is_no_images_is_refused(shape):
+    with pytest.raises(UserError, match=r"input_shape=\(.*\): must be \(height, width, channels\) of one image"):
+        count(registry.MODELS["mobilenet_v1"](num_classes=10), shape)

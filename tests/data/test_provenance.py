@@ -5,7 +5,8 @@ import shutil
 import pytest
 
 from mnet_jax.config.own import load_object
-from mnet_jax.data import cache, checks, registry, sources
+from mnet_jax.data import cache, checks, provenance, registry, sources
+from mnet_jax.data.facts import look_again
 from mnet_jax.errors import UserError
 from tests.data.test_registry import BUILDER, held
 
@@ -35,8 +36,10 @@ def test_other_files_than_a_copy_was_made_from_are_refused(tmp_path, fill, own, 
     with pytest.raises(UserError, match=r"prepared from other files than are in config\.data\.source_dir='.*b' now"):
         checks.check(imagenet(own, tmp_path, "b"))
     shutil.copytree(tmp_path / "a", tmp_path / "moved")
+    look_again()
     checks.check(imagenet(own, tmp_path, "moved"))
     shutil.rmtree(tmp_path / "a")
+    look_again()
     checks.check(imagenet(own, tmp_path, "a"))
     shutil.rmtree(tmp_path / "prepared")
     checks.check(imagenet(own, tmp_path, "b"))
@@ -50,7 +53,35 @@ def test_copies_among_the_raw_files_do_not_count(tmp_path, fill, own, place):
     data.data_dir = str(tmp_path / "a" / place)
     checks.check(data)
     sources.prepare(own("mnist5k", image_size=28, channels=1, data_dir=data.data_dir))
+    look_again()
     checks.check(data)
+
+
+def test_links_in_a_circle_are_followed_once_and_trials_share_a_listing(tmp_path, fill, own, monkeypatch):
+    for split in ("train", "val"):
+        for name in "ab":
+            fill(tmp_path / "a" / split / name, 2)
+            (tmp_path / "a" / split / name / "up").symlink_to(tmp_path / "a")
+            (tmp_path / "a" / split / name / "same").symlink_to(tmp_path / "a" / split / name)
+    provenance.forget()
+    listed = []
+    scandir = provenance.os.scandir
+    monkeypatch.setattr(provenance.os, "scandir", lambda path: listed.append(path) or scandir(path))
+    copies = [tmp_path / "prepared" / "x" / "1.0.0"] * 16
+    found = {provenance._made_from(copy, sources.SOURCES["imagenet"], str(tmp_path / "a"))["files"] for copy in copies}
+    assert len(found) == 1
+    assert len(listed) <= 7  # the folder that `up` leads to, two splits, four classes
+
+
+def test_a_damaged_record_is_named(tmp_path, fill, own):
+    for split in ("train", "val"):
+        fill(tmp_path / "a" / split / "cat", 2)
+    data = imagenet(own, tmp_path, "a")
+    checks.check(data)
+    (record,) = (tmp_path / "prepared").rglob("made_from.json")
+    record.write_text("")
+    with pytest.raises(UserError, match=r"imagenet_folder/.* is damaged \(made_from\.json: .*\): delete it"):
+        checks.check(data)
 
 
 def builder_of(own, tmp_path, folder, gray, **fields):
