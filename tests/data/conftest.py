@@ -5,6 +5,8 @@ import pytest
 from ml_collections import ConfigDict
 from PIL import Image
 
+from mnet_jax.data import registry
+
 
 @pytest.fixture
 def own(tmp_path):
@@ -52,3 +54,9 @@ def fill():
         return folder
 
     return write
+
+
+@pytest.fixture(autouse=True)
+def nothing_else_registered(monkeypatch):
+    monkeypatch.setattr(registry, "_functions", {})
+    monkeypatch.setattr(registry, "_builders", {})

@@ -8,12 +8,7 @@ from mnet_jax.config.own import load_object
 from mnet_jax.data import cache, checks, provenance, registry, sources
 from mnet_jax.data.facts import look_again
 from mnet_jax.errors import UserError
-from tests.data.test_registry import BUILDER, held
-
-
-@pytest.fixture(autouse=True)
-def nothing_else_registered(monkeypatch):
-    monkeypatch.setattr(registry, "_builders", {})
+from tests.data.small_sets import BUILDER, held
 
 
 def imagenet(own, tmp_path, folder):
@@ -111,3 +106,19 @@ def test_a_class_with_the_name_of_a_built_in_builder_is_not_taken_for_it(tmp_pat
     with pytest.raises(UserError, match=r"mnist5k/1\.0\.0 was prepared by another class"):
         checks.check(data)
     assert len(held(own("mnist5k", channels=1), "test")) == 1000
+
+
+def test_a_copy_that_another_class_of_that_name_and_version_made_is_not_taken(own, tmp_path):
+    def data_of(folder, gray, version="1.0.0"):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "flowers.py").write_text(BUILDER.format(gray=gray, version=version))
+        name = f"{folder}/flowers.py:Flowers"
+        registry.register_builder(name, load_object(name, tmp_path))
+        return own(name, crop="none", image_size=8, channels=1, validation_split="")
+
+    first = data_of("a", 10)
+    assert set(held(first, "test")) == {bytes([10] * 64)}
+    assert set(held(data_of("same", 10), "test")) == {bytes([10] * 64)}
+    with pytest.raises(UserError, match=r"flowers/1\.0\.0 was prepared by another class .*give Flowers\.VERSION"):
+        checks.check(data_of("b", 20))
+    assert set(held(data_of("c", 20, "1.0.1"), "test")) == {bytes([20] * 64)}
