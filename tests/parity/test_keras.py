@@ -3,7 +3,7 @@ import math
 import numpy as np
 import pytest
 
-from tests.parity import conftest
+from mnet_jax.pretrained import recipes
 from tests.parity.conftest import assert_parity, images, kernel, our_logits, statistics
 
 keras = pytest.importorskip("keras")
@@ -87,7 +87,7 @@ def test_the_rule_of_padding_shows_on_odd_sides(tmp_path, monkeypatch):
     model.save_weights(path)
     x = images(75)
     theirs = logits(model, x)
-    recipe = conftest.pretrained.recipe
-    monkeypatch.setattr(conftest.pretrained, "recipe", lambda *args: recipe(*args) | {"model.padding": "same"})
+    recipe = recipes.recipe
+    monkeypatch.setattr(recipes, "recipe", lambda *args: recipe(*args) | {"model.padding": "same"})
     ours = our_logits(path, x, name="mobilenet_v1", alpha=0.25, num_classes=CLASSES)[2]
     assert np.abs(ours - theirs).max() > 10 * TOLERANCE * np.abs(theirs).max()
