@@ -12,10 +12,12 @@ from PIL import Image
 
 from mnet_jax import presets
 from mnet_jax.config.resolve import resolve
+from mnet_jax.devices import process
 
 REPOSITORY = pathlib.Path(__file__).parent.parent
 
 jax.config.update("jax_numpy_rank_promotion", "raise")
+process.set_xla_flags()  # before any test looks for devices
 
 
 @pytest.fixture(scope="session", autouse=True)

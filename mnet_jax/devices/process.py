@@ -7,6 +7,11 @@ import pathlib
 import jax
 
 _HUGE_PAGES = "glibc.malloc.hugetlb=1"
+_XLA_FLAGS = (
+    "--xla_gpu_exclude_nondeterministic_ops=true",
+    # Devices of one CPU wait for each other; a machine that is busy, or a process that was stopped, is no deadlock.
+    "--xla_cpu_collective_call_terminate_timeout_seconds=86400",
+)
 
 
 def configure(*more_handlers: logging.Handler) -> None:
@@ -18,10 +23,15 @@ def configure(*more_handlers: logging.Handler) -> None:
     logging.basicConfig(format="%(asctime)s %(message)s", level=logging.INFO, handlers=handlers, force=True)
     logging.getLogger("absl").setLevel(logging.WARNING)
     logging.getLogger("jax").setLevel(logging.WARNING)
-    os.environ["XLA_FLAGS"] = f"--xla_gpu_exclude_nondeterministic_ops=true {os.environ.get('XLA_FLAGS', '')}".strip()
+    set_xla_flags()
     if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
         jax.config.update("jax_compilation_cache_dir", str(pathlib.Path.home() / ".cache" / "mnet_jax"))
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
+
+
+def set_xla_flags() -> None:
+    """Before JAX looks for devices; what $XLA_FLAGS says already stays."""
+    os.environ["XLA_FLAGS"] = " ".join((*_XLA_FLAGS, os.environ.get("XLA_FLAGS", ""))).strip()
 
 
 def environment() -> dict[str, str]:
