@@ -135,17 +135,20 @@ class _Loop:
             if self._validate(stepped):
                 stopwatch.restart()
             self._save(stepped)
-            if not self._units:
-                return
 
     def _batches(self) -> Iterator[tuple[int, Batch]]:
-        """Each step from the first that any trial lacks, and its batch."""
-        first = min((unit.step for unit in self._units), default=0)
+        """Each step that a trial lacks, and its batch; where those that lag behind are dropped, it skips ahead."""
         last = max((trial.steps.total for trial in self._trials), default=0)
-        if first == last:
-            return iter(())
-        stream = self._stream(self._config.data.train_split)
-        return enumerate(stream.training_batches(self._config.train.batch_size, first, last), first)
+        while self._units and (first := self._first_step()) < last:
+            stream = self._stream(self._config.data.train_split)
+            with contextlib.closing(stream.training_batches(self._config.train.batch_size, first, last)) as batches:
+                for step, batch in enumerate(batches, first):
+                    yield step, batch
+                    if not self._units or self._first_step() > step + 1:
+                        break
+
+    def _first_step(self) -> int:
+        return min(unit.step for unit in self._units)
 
     def _validate(self, trials: Sequence[Trial]) -> bool:
         """Evaluates those for which that is due on the validation split; True if there are any."""
