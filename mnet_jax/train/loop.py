@@ -5,6 +5,7 @@ import logging
 import time
 from collections.abc import Iterator, Sequence
 
+import jax
 from ml_collections import ConfigDict
 
 from mnet_jax.config.dotted import from_json
@@ -27,6 +28,10 @@ _log = logging.getLogger(__name__)
 _LOCK_SECONDS = 60  # a worker whose sweep was killed leaves within this time
 
 
+class OutOfMemory(Exception):
+    """Several trials need more memory together than there is; fewer may fit."""
+
+
 def train(folders: Sequence[TrialFolder], interruption: Interruption) -> None:
     """Trains trials whose `stream_key` is the same to their end, or until interrupted.
 
@@ -40,6 +45,7 @@ def train(folders: Sequence[TrialFolder], interruption: Interruption) -> None:
 
     Raises:
       Interrupted: the interruption had a reason; everything is saved.
+      OutOfMemory: there was more than one trial; what could be was saved, and those that have not ended are `running`.
       filelock.Timeout: another process trains one of the trials.
     """
     with contextlib.ExitStack() as locks:
@@ -71,6 +77,9 @@ class _Loop:
             self._leave(str(error))
             raise
         except Exception as error:  # of the stream, which all trials need
+            if self._is_too_much(error):
+                self._save_what_can_be()
+                raise OutOfMemory(str(error)) from error
             for folder in self._folders:
                 _record_failure(folder, error)
         finally:
@@ -209,6 +218,19 @@ class _Loop:
             if not any(trial.folder is folder for trial in self._trials) and folder.status() == RUNNING:
                 folder.set_status(QUEUED, f"stopped by {reason}")
 
+    def _is_too_much(self, error: Exception) -> bool:
+        """Whether memory ran out that fewer trials would not need."""
+        is_xla = isinstance(error, jax.errors.JaxRuntimeError) and "RESOURCE_EXHAUSTED" in str(error)
+        return (is_xla or isinstance(error, MemoryError)) and len(self._folders) > 1
+
+    def _save_what_can_be(self) -> None:
+        for trial in self._trials:
+            try:
+                trial.save(self._state_of(trial))
+                trial.close()
+            except Exception as error:  # its buffers were given to the step that failed, or memory runs out again
+                _log.warning("%s: step %d is lost: %s", trial.folder.name, trial.step, error)
+
     @contextlib.contextmanager
     def _recorded(self, *folders: TrialFolder) -> Iterator[None]:
         """Writes what ends trials into their status and drops them; lets interruptions through."""
@@ -217,6 +239,8 @@ class _Loop:
         except Interrupted:
             raise
         except Exception as error:
+            if self._is_too_much(error):
+                raise
             for folder in folders:
                 _record_failure(folder, error)
             self._folders = [folder for folder in self._folders if folder not in folders]

@@ -1,9 +1,13 @@
+import logging
+
+import jax
 import numpy as np
 import pytest
 
 from mnet_jax import evaluate
 from mnet_jax.config.dotted import from_json
 from mnet_jax.config.resolve import resolve
+from mnet_jax.data.stream import ResidentStream
 from mnet_jax.devices.signals import Interrupted, Interruption
 from mnet_jax.errors import UserError
 from mnet_jax.pretrained import recipes
@@ -34,6 +38,8 @@ def test_a_trial_leaves_its_result_metrics_and_status(alone):
     assert result["test_images"] == 100
     assert 0 <= result["top1"] <= result["top5"] <= 1
     assert result["images_per_second"] > 0
+    assert {"mnet_jax", "jax", "flax", "numpy"} <= result["versions"].keys()
+    assert {"commit", "is_dirty"} <= result.keys()
     rows = alone.metrics()
     assert [row["step"] for row in rows if "learning_rate" in row] == [2, 4, 6, 8, 10, 12]
     assert [row["step"] for row in rows if "top1" in row] == [4, 8, 12]
@@ -122,6 +128,100 @@ def test_a_diverging_and_a_raising_trial_are_recorded_and_the_other_goes_on(tmp_
     assert "the loss of step" in diverging.error()
     assert Checkpoints(diverging.checkpoints_path).latest_step() in (None, 0)
     assert (raising.status(), raising.error()) == ("failed", "RuntimeError: the device is on fire")
+    assert scores(healthy) == scores(alone)
+
+
+def test_batches_that_only_a_dropped_trial_lacked_are_not_made(tmp_path, tiny, alone, monkeypatch):
+    ahead = folder_of(tmp_path / "ahead", tiny)
+    with pytest.raises(Interrupted):
+        loop.train([ahead], StopAfter(15))
+    first = ahead.saved_step()
+    assert first >= 6
+    tiny.optim.warmup_epochs = 0.0
+    diverging = folder_of(tmp_path / "diverging", tiny, optim__learning_rate=1e30)
+    made, batches = [], ResidentStream.training_batches
+
+    def noted(self, batch_size, first_step, last_step):
+        for step, batch in enumerate(batches(self, batch_size, first_step, last_step), first_step):
+            made.append(step)
+            yield batch
+
+    monkeypatch.setattr(ResidentStream, "training_batches", noted)
+    loop.train([ahead, diverging], Interruption())
+    assert diverging.status() == "diverged"
+    assert scores(ahead) == scores(alone)
+    assert made[-(12 - first) :] == list(range(first, 12))
+    before = made[: -(12 - first)]
+    assert before == list(range(len(before)))
+    assert 1 < len(before) < first
+
+
+def exhausted(*_):
+    raise jax.errors.JaxRuntimeError("RESOURCE_EXHAUSTED: Out of memory while trying to allocate 3221225472 bytes.")
+
+
+def test_where_memory_runs_out_the_group_leaves_with_what_can_be_saved(tmp_path, tiny, alone, monkeypatch):
+    """The launcher halves it. None has failed: alone it may fit."""
+    greedy, modest = folder_of(tmp_path / "greedy", tiny, input_size=12), folder_of(tmp_path / "modest", tiny)
+    update = Alone.update
+
+    def exhausted_at_step_5(self, batch):
+        return exhausted() if greedy in self.folders and self.step == 5 else update(self, batch)
+
+    monkeypatch.setattr(Alone, "update", exhausted_at_step_5)
+    with pytest.raises(loop.OutOfMemory, match="RESOURCE_EXHAUSTED"):
+        loop.train([greedy, modest], Interruption())
+    assert [folder.status() for folder in (greedy, modest)] == ["running"] * 2
+    assert modest.saved_step() == 5, "the order in which trials are stepped is that of the list"
+    loop.train([greedy], Interruption())
+    assert greedy.status() == "failed", "alone it can be no one else's fault"
+    assert greedy.error().startswith("JaxRuntimeError: RESOURCE_EXHAUSTED: Out of memory")
+    monkeypatch.undo()
+    for folder in (greedy, modest):
+        loop.train([folder], Interruption())
+        assert folder.status() == "done"
+    assert scores(modest) == scores(alone)
+
+
+def test_memory_that_runs_out_in_the_stream_ends_a_group_too(tmp_path, tiny, monkeypatch):
+    folders = [folder_of(tmp_path / name, tiny) for name in "ab"]
+    monkeypatch.setattr(loop, "open_stream", exhausted)
+    with pytest.raises(loop.OutOfMemory):
+        loop.train(folders, Interruption())
+    loop.train(folders[:1], Interruption())
+    assert [folder.status() for folder in folders] == ["failed", "queued"]
+
+
+def test_a_damaged_checkpoint_costs_steps_and_no_number(alone, tmp_path, tiny, caplog):
+    """The one before is gone on from; where none is left, the trial begins again and says so."""
+    caplog.set_level(logging.INFO)
+    for name, damaged in (("one", 1), ("both", 2)):
+        folder = folder_of(tmp_path / name, tiny)
+        with pytest.raises(Interrupted):
+            loop.train([folder], StopAfter(11))
+        steps = sorted(int(path.name) for path in folder.checkpoints_path.iterdir())
+        assert len(steps) == 2
+        for step in steps[-damaged:]:
+            (folder.checkpoints_path / str(step) / "state" / "manifest.ocdbt").write_bytes(b"")
+        caplog.clear()
+        loop.train([folder], Interruption())
+        assert scores(folder) == scores(alone)
+        assert f"{name}: {folder.checkpoints_path / str(steps[-1])} is damaged and now named" in caplog.text
+        expected = f"resumed from step {steps[0]} of 12" if damaged == 1 else "no checkpoint is left"
+        assert f"{name}: {expected}" in caplog.text
+        final, ours = final_state(alone), final_state(folder)
+        for key, value in final.items():
+            np.testing.assert_array_equal(ours[key], value, err_msg=key)
+
+
+def test_a_checkpoint_of_another_network_fails_its_trial_alone(tmp_path, tiny, alone):
+    other, healthy = folder_of(tmp_path / "other", tiny, model__alpha=0.5), folder_of(tmp_path / "healthy", tiny)
+    with pytest.raises(Interrupted):
+        loop.train([other], StopAfter(9))
+    other.create(resolve(tiny).to_dict())
+    loop.train([other, healthy], Interruption())
+    assert other.status() == "failed"
+    assert " is of another network: params/" in other.error()
     assert scores(healthy) == scores(alone)
 
 

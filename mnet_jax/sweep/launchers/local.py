@@ -1,7 +1,8 @@
 """Groups of trials on this machine: a process per group, as many at a time as there are places for them.
 
 A crash takes only its process: the group starts again, from its checkpoints. One that dies twice without having saved a
-step in between is halved, until the trial that kills its process is alone; that one is recorded as failed.
+step in between is halved, until the trial that kills its process is alone; that one is recorded as failed. A group that
+needs more memory than there is, is halved at once.
 """
 
 import os
@@ -14,6 +15,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 from mnet_jax.devices.process import environment
 from mnet_jax.devices.signals import Interruption
+from mnet_jax.sweep.launchers.worker import OUT_OF_MEMORY
 from mnet_jax.workdir.files import FAILED, QUEUED, RUNNING, TrialFolder
 
 _POLL_SECONDS = 0.2
@@ -106,6 +108,8 @@ class _Process:
             return []
         has_progressed = len(lost) < len(self.folders) or any(f.saved_step() > self._saved[f.name] for f in lost)
         deaths = 1 if has_progressed else self._deaths + 1
+        if self._process.returncode == OUT_OF_MEMORY and len(lost) > 1:
+            deaths = 2
         if deaths > 1 and len(lost) == 1:
             lost[0].set_status(FAILED, f"the process ended {self._end()}; what it printed is in {self._output}")
             return []
@@ -130,6 +134,8 @@ class _Process:
 
     def _end(self) -> str:
         code = self._process.returncode
+        if code == OUT_OF_MEMORY:
+            return "out of memory"
         return f"by {signal.Signals(-code).name}" if code < 0 else f"with exit code {code}"
 
 

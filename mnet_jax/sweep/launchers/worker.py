@@ -8,10 +8,13 @@ import logging
 import os
 import sys
 import threading
+from collections.abc import Collection
 
 from mnet_jax.devices.signals import Interrupted, Interruption
 from mnet_jax.errors import UserError
-from mnet_jax.workdir.files import FAILED, TrialFolder
+from mnet_jax.workdir.files import FAILED, TrialFolder, set_aside
+
+OUT_OF_MEMORY = 3  # exit code: the trials need more memory together than there is
 
 
 def _watch_launcher(interruption: Interruption) -> None:
@@ -20,10 +23,17 @@ def _watch_launcher(interruption: Interruption) -> None:
     interruption.set("the end of the sweep's process")
 
 
-def _log_file(folder: TrialFolder, others: set[str]) -> logging.Handler:
+def log_file(folder: TrialFolder, others: Collection[str] = ()) -> logging.Handler:
     """A handler for the records that do not begin with the name of another trial."""
-    handler = logging.FileHandler(folder.log_path)
-    handler.addFilter(lambda record: not (record.args and record.args[0] in others))
+
+    def is_about_another(record: logging.LogRecord) -> bool:
+        arguments = record.args if isinstance(record.args, tuple) else ()
+        return any(isinstance(name, str) and name in others for name in arguments[:1])
+
+    if folder.log_path.is_dir():
+        set_aside(folder.log_path)
+    handler = logging.FileHandler(folder.log_path, encoding="utf-8", errors="backslashreplace")
+    handler.addFilter(lambda record: not is_about_another(record))
     return handler
 
 
@@ -36,7 +46,7 @@ def main(paths: list[str]) -> int:
         from mnet_jax.devices.process import configure
         from mnet_jax.train import loop, trained
 
-        configure(*(_log_file(folder, names - {folder.name}) for folder in folders))
+        configure(*(log_file(folder, names - {folder.name}) for folder in folders))
         for folder in list(folders):
             try:
                 trained.register_network(folder, from_json(folder.config_text()))
@@ -46,6 +56,8 @@ def main(paths: list[str]) -> int:
         try:
             if folders:
                 loop.train(folders, interruption)
+        except loop.OutOfMemory:
+            return OUT_OF_MEMORY
         except Interrupted:
             return 1
     return 0

@@ -20,7 +20,7 @@ for folder in folders:
     (folder / "status.json").write_text('{{"status": "running", "error": null}}')
 {body}
 for folder in folders:
-    (folder / "status.json").write_text('{{"status": "done", "error": null}}')
+    (folder / "result.json").write_text('{{"top1": 0.5}}')
 """
 
 
@@ -82,6 +82,13 @@ if saved <= 5:
     folders, started = launch([["a", "b"]], body)
     assert started == [["a", "b"]] * 6
     assert folders["b"].status() == "done"
+
+
+def test_a_group_that_needs_too_much_memory_is_halved_at_once(launch):
+    """Exit code 3; what is alone starts once more, and dies as any other process."""
+    folders, started = launch([["a", "b", "c"]], "if len(folders) > 1: sys.exit(3)")
+    assert started == [["a", "b", "c"], ["a"], ["b", "c"], ["b"], ["c"]]
+    assert [folder.status() for folder in folders.values()] == ["done"] * 3
 
 
 def test_what_a_process_prints_is_kept(launch, tmp_path):
