@@ -1,9 +1,10 @@
 """The trials of a sweep to a table and plots, from files alone.
 
-    python -m mnet_jax.report --workdir DIR
+    python -m mnet_jax.report --workdir DIR [--workdir DIR2 ... --output DIR3]
 
 collects `results.csv` anew from the folders of the trials; where only the table is left, as in `experiments/`, it is
-read. Draws `accuracy_vs_mult_adds.png` and `accuracy_vs_params.png`.
+read. Draws `accuracy_vs_mult_adds.png` and `accuracy_vs_params.png`. Several workdirs become one table and one pair of
+plots, in a folder of their own.
 """
 
 import argparse
@@ -19,17 +20,26 @@ from mnet_jax.workdir.files import Workdir
 
 def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m mnet_jax.report", description=__doc__.partition("\n")[0])
-    parser.add_argument("--workdir", required=True, help="folder of a sweep, with trials or a results.csv")
-    workdir = Workdir(parser.parse_args(arguments).workdir)
+    parser.add_argument(
+        "--workdir", required=True, action="append", help="folder of a sweep, with trials or a results.csv; repeatable"
+    )
+    parser.add_argument("--output", help="folder for the table and the plots, if not the workdir")
+    given = parser.parse_args(arguments)
+    if len(given.workdir) > 1 and given.output is None:
+        parser.error("several workdirs need --output DIR, a folder for the table and the plots of all of them")
+    target = Workdir(given.output or given.workdir[0])
+    if given.output and target.has_trials():
+        parser.error(f"--output {given.output}: is a workdir with trials of its own; choose another folder")
     try:
-        rows = results.results(workdir.path)
-        if workdir.has_trials():
-            results.write(workdir, rows)
-        paths = draw(workdir)
+        rows = results.results(*given.workdir)
+        target.path.mkdir(parents=True, exist_ok=True)
+        if given.output or target.has_trials():
+            results.write(target, rows)
+        paths = draw(target)
     except UserError as error:
         parser.error(str(error))
     except OSError as error:
-        parser.error(f"cannot write {workdir.path}: {error.strerror}")
+        parser.error(f"cannot write {target.path}: {error.strerror}")
     print(*filter(None, (as_table(rows), as_summary(rows))), sep="\n\n")
     print("\n".join(paths) or "no trial is done yet: nothing to draw")
     return 0

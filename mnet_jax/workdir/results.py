@@ -74,22 +74,27 @@ class Rows(list[Row]):
 def results(*workdirs: str | os.PathLike) -> Rows:
     """The rows of one or several workdirs, read anew from the folders of their trials, or from a `results.csv` alone.
 
+    They have the same columns, among them each field in which trials of whichever workdir differ. A trial that is in
+    several workdirs has one row, of where it is done.
+
     Args:
       *workdirs: of sweeps that have ended, are running, or were made by an earlier version.
 
     Raises:
       UserError: there is neither a trial nor a table in one of them.
     """
-    rows = Rows()
-    for path in workdirs:
-        workdir = Workdir(path)
+    trials, tables = [], []
+    for workdir in map(Workdir, workdirs):
         if workdir.has_trials():
-            rows += collect(workdir)
+            trials += _read_trials(workdir)
         elif workdir.results_path.exists():
             rows += read(workdir.results_path)
         else:
             raise UserError(f"{workdir.results_path} does not exist; a workdir is the folder of a sweep")
-    return rows
+    rows = [*_as_rows(trials), *tables]
+    columns = dict.fromkeys(key for row in rows for key in row if key != "replicate")
+    columns |= dict.fromkeys(key for row in rows for key in row)
+    return Rows(dict.fromkeys(columns) | row for row in (_without_repetitions(rows) if len(workdirs) > 1 else rows))
 
 
 def collect(workdir: Workdir) -> list[Row]:
@@ -97,8 +102,20 @@ def collect(workdir: Workdir) -> list[Row]:
 
     The trials of the last sweep come first, in its order. A trial whose files are damaged has a row that says so.
     """
-    counted = _counted(workdir)
-    trials = [_read_trial(workdir.trial(name), counted.get(name, {})) for name in _names(workdir, counted)]
+    return _as_rows(_read_trials(workdir))
+
+
+def _without_repetitions(rows: list[Row]) -> list[Row]:
+    """A row for each hash at the end of a trial's name, where the trials agree in all but their seeds, too."""
+    found: dict[tuple, Row] = {}
+    for row in rows:
+        key = (row["trial"].rpartition("-")[2], row.get("replicate"))
+        if key not in found or (row["status"] == DONE and found[key]["status"] != DONE):
+            found[key] = row
+    return list(found.values())
+
+
+def _as_rows(trials: list["_Trial"]) -> list[Row]:
     columns = _columns(trials)
     return [
         dict.fromkeys(COLUMNS)
@@ -178,10 +195,9 @@ def _counted(workdir: Workdir) -> dict[str, dict[str, int]]:
         return {}
 
 
-def _names(workdir: Workdir, counted: Iterable[str]) -> Iterator[str]:
-    folder = workdir.trial("").path
-    found = sorted(path.name for path in folder.iterdir() if path.is_dir()) if folder.is_dir() else []
-    return iter(dict.fromkeys([*counted, *(name for name in found if not name.startswith("."))]))
+def _read_trials(workdir: Workdir) -> list[_Trial]:
+    counted = _counted(workdir)
+    return [_read_trial(workdir.trial(name), counted.get(name)) for name in workdir.trial_names()]
 
 
 def _read_trial(folder: TrialFolder, counted: Mapping[str, int]) -> _Trial:

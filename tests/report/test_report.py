@@ -2,6 +2,7 @@
 
 import os
 import pathlib
+import re
 import shutil
 import subprocess
 import sys
@@ -73,3 +74,60 @@ def test_a_folder_that_cannot_be_written_is_refused_in_one_line(workdir, monkeyp
     with pytest.raises(SystemExit):
         report.main(["--workdir", str(workdir.path)])
     assert capsys.readouterr().err.splitlines()[-1].endswith(f"cannot write {workdir.path}: Read-only file system")
+
+
+def config_of(**overrides):
+    return resolve(presets.get("mnist5k"), {k.replace("__", "."): v for k, v in overrides.items()}).to_dict()
+
+
+def test_several_workdirs_are_one_table_and_one_picture(tmp_path, capsys):
+    """What differs only from one workdir to the other is a column, and a trial that both have counts once."""
+    slow = [config_of(optim__learning_rate=0.05, model__alpha=alpha) for alpha in (1.0, 0.5)]
+    fast = [config_of(optim__learning_rate=0.1, model__alpha=alpha) for alpha in (1.0, 0.5)]
+    first, second = finish(tmp_path / "a", slow), finish(tmp_path / "b", [*fast, slow[0]], top1=lambda i: 0.6 + i / 100)
+    second.trial("trial-00000002").path.rename(second.trial("base-00000000").path)  # the hash that it has in the first
+    second.set_sweep({"trials": {"base-00000000": {"mult_adds": 1000, "params": 10}}})
+    before = [(workdir.path / "results.csv").exists() for workdir in (first, second)]
+    arguments = ["--workdir", str(first.path), "--workdir", str(second.path), "--output", str(tmp_path / "both")]
+    assert report.main(arguments) == 0
+    rows = results.read(tmp_path / "both" / "results.csv")
+    assert [(row["optim.learning_rate"], row["alpha"], row["top1"]) for row in rows] == [
+        (0.05, 1.0, 0.5),
+        (0.05, 0.5, 0.51),
+        (0.1, 1.0, 0.6),
+        (0.1, 0.5, 0.61),
+    ]
+    assert list(rows[0])[-1] == "replicate"
+    assert len({row["replicate"] for row in rows}) == 4
+    assert (tmp_path / "both" / "accuracy_vs_mult_adds.png").exists()
+    assert [(workdir.path / "results.csv").exists() for workdir in (first, second)] == before
+    assert "means" not in capsys.readouterr().out
+
+
+def test_a_table_of_an_earlier_version_joins_others(tmp_path):
+    workdir = finish(tmp_path / "new", [config_of()])
+    rows = results.results(TABLES[0].parent, workdir.path)
+    assert len(rows) == len(results.read(TABLES[0])) + 1
+    assert len({tuple(row) for row in rows}) == 1, "all have the same columns"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--workdir", "a", "--workdir", "b"], "several workdirs need --output DIR"),
+        (["--workdir", "a", "--output", "b"], "--output b: is a workdir with trials of its own"),
+        (["--workdir", "a", "--workdir", "c", "--output", "d"], "c/results.csv does not exist"),
+        (["--workdir", "e"], r"e/results.csv is damaged \(it has no column 'trial'\)"),
+    ],
+)
+def test_what_cannot_be_reported_is_refused(tmp_path, monkeypatch, capsys, arguments, message):
+    monkeypatch.chdir(tmp_path)
+    for name in "ab":
+        finish(tmp_path / name, [config_of()])
+    (tmp_path / "e").mkdir()
+    (tmp_path / "e" / "results.csv").write_text("")
+    with pytest.raises(SystemExit) as caught:
+        report.main(arguments)
+    assert caught.value.code == 2
+    assert re.search(message, capsys.readouterr().err.splitlines()[-1])
+    assert not (tmp_path / "d").exists()
