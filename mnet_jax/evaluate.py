@@ -92,9 +92,9 @@ def of_trial(folder: TrialFolder) -> dict:
 
 
 def _of_workdir(workdir: Workdir) -> int:
-    names = workdir.sweep().get("trials", {})
+    names = workdir.trial_names()
     if not names:
-        raise UserError(f"{workdir.path}: no sweep was started there (it has no sweep.json)")
+        raise UserError(f"{workdir.path}: no sweep was started there (it has no trials)")
     rows, status = [], 0
     for name in names:
         try:

@@ -1,6 +1,7 @@
 """The table of a sweep to plots: means over seeds, with their standard deviations as error bars."""
 
 import importlib.resources
+import io
 import json
 import textwrap
 from collections.abc import Sequence
@@ -13,7 +14,7 @@ from mnet_jax.report.panel import Panel
 from mnet_jax.report.points import in_words, number, points
 from mnet_jax.report.styles import Styles, model_name, multiples
 from mnet_jax.workdir import results
-from mnet_jax.workdir.files import DONE, Workdir
+from mnet_jax.workdir.files import DONE, Workdir, write_bytes
 from mnet_jax.workdir.results import Row
 
 PUBLISHED = importlib.resources.files("mnet_jax.cost").joinpath("published.json")  # the papers' cells, exact costs
@@ -35,7 +36,9 @@ def draw(workdir: Workdir) -> list[str]:
         if any(_is_drawn(row, field) for row in rows):
             figure = _figure(rows, field, label)
             path = workdir.path / name
-            figure.savefig(path, dpi=150)
+            picture = io.BytesIO()
+            figure.savefig(picture, dpi=150)
+            write_bytes(path, picture.getvalue())
             paths.append(str(path))
     return paths
 

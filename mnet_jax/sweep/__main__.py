@@ -1,7 +1,7 @@
 """Trains every trial of a config's grid that is not done, then collects and reports.
 
     python -m mnet_jax.sweep --config configs/width.py [--config.field=value ...] [--workdir DIR] [--launcher local]
-                             [--dry_run] [--accept_changed_model]
+                             [--dry_run] [--retry failed,diverged] [--accept_changed_model]
 
 Running it again resumes: done trials are skipped, others go on from their last checkpoint.
 """
@@ -35,7 +35,7 @@ def _run(config, trials, workdir) -> int:
     from mnet_jax.workdir.files import DONE
 
     launcher = flags.FLAGS.launcher or config.launch.launcher
-    rows = run(config, trials, workdir, launcher, flags.FLAGS.accept_changed_model)
+    rows = run(config, trials, workdir, launcher, flags.FLAGS.accept_changed_model, flags.FLAGS.retry)
     print(*filter(None, (as_table(rows), as_summary(rows))), sep="\n\n")
     names = set(workdir.known_as(trials))
     unfinished = [row for row in rows if row["trial"] in names and row["status"] != DONE]
@@ -61,7 +61,7 @@ def _dry_run(config, trials, workdir) -> int:
         )
     print(as_table(rows, ("trial", "mult_adds", "params", "status")))
     places = find_places(config.launch.devices_per_group)
-    groups = plan.groups(not_done(trials, workdir), config.launch.trials_per_stream, len(places))
+    groups = plan.groups(not_done(trials, workdir, flags.FLAGS.retry), config.launch.trials_per_stream, len(places))
     print(*_plan_lines(groups, len(places)), sep="\n")
     return 0
 
@@ -82,5 +82,7 @@ if __name__ == "__main__":
     flags.DEFINE_string("workdir", None, "Folder of the sweep; default: runs/<config file's stem>.")
     flags.DEFINE_enum("launcher", None, ["local"], "How trials are run; default: config.launch.launcher.")
     flags.DEFINE_bool("dry_run", False, "Print every trial with its cost and status; train nothing.")
+    flags.DEFINE_list("retry", ["failed"], "Which trials without a result are trained again: failed, diverged or both.")
+    flags.register_validator("retry", {"failed", "diverged"}.issuperset, "must be failed, diverged or both")
     flags.DEFINE_bool("accept_changed_model", False, "Go on although the source of a network of your own changed.")
     cli.run(main, description=__doc__)

@@ -8,6 +8,9 @@ from rich.live import Live
 
 from mnet_jax.workdir.files import QUEUED, RUNNING, TrialFolder
 
+_TRAINING = {"step", "total_steps", "epoch", "loss", "steps_per_second"}  # what is read of a row of metrics.jsonl
+_EVALUATION = {"epoch", "split", "top1"}
+
 
 @dataclasses.dataclass
 class _Seen:
@@ -36,6 +39,12 @@ class Progress:
     def __exit__(self, *_) -> None:
         self._live.stop()
 
+    def leave_alone(self, folder: TrialFolder) -> None:
+        """Says that a trial which ended without a result is not trained again."""
+        self._num_ended += 1
+        status = folder.status()
+        self.say(f"{folder.name.rpartition('-')[0]}: {status}, not trained again (--retry={status} does)")
+
     def say(self, line: str) -> None:
         """Prints a line that stays."""
         self._console.print(line, markup=False)
@@ -50,10 +59,10 @@ class Progress:
         seen.offset = min(seen.offset, folder.metrics_size())  # a resumed trial drops the rows it will write again
         rows, seen.offset = folder.metrics_since(seen.offset)
         for row in rows:
-            if "top1" in row:
+            if row.keys() >= _EVALUATION:
                 left = f", {_time_left(seen.training)} left" if seen.training else ""
                 self.say(f"{label}: epoch {row['epoch']:.2f}{left}: {row['split']} top-1 {row['top1']:.4f}")
-            else:
+            elif row.keys() >= _TRAINING:
                 seen.training = row
         if status != seen.status and status != RUNNING:
             self._say_end(label, status, folder.error())

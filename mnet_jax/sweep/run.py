@@ -1,10 +1,9 @@
 """Trains what is not done of a sweep's trials, keeps the table current, draws the plots."""
 
 import concurrent.futures
-import importlib.metadata
 import json
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 
 from ml_collections import ConfigDict
@@ -23,11 +22,11 @@ from mnet_jax.sweep.launchers.places import find_places
 from mnet_jax.sweep.progress import Progress
 from mnet_jax.train import inputs
 from mnet_jax.workdir import results
-from mnet_jax.workdir.files import DONE, TrialFolder, Workdir
+from mnet_jax.workdir.files import DIVERGED, DONE, FAILED, QUEUED, RUNNING, Damaged, TrialFolder, Workdir
+from mnet_jax.workdir.software import software
 
 LAUNCHERS = {"local": local.launch}
-
-_LIBRARIES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "ml-collections", "tensorflow-datasets", "numpy")
+RETRIED = (FAILED, DIVERGED)
 
 
 def run(
@@ -36,6 +35,7 @@ def run(
     workdir: Workdir,
     launcher: str = "local",
     accept_changed_model: bool = False,
+    retry: Collection[str] = (FAILED,),
 ) -> results.Rows:
     """Trains the trials that are not done, and returns the rows of all trials in the workdir.
 
@@ -45,11 +45,15 @@ def run(
       workdir: of the sweep.
       launcher: a key of `LAUNCHERS`.
       accept_changed_model: go on where the source of a network of one's own changed since its trial was started.
+      retry: which trials that ended without a result are trained again, of `RETRIED`.
 
     Raises:
       UserError: the workdir cannot be written, is in use or of an earlier version; data are missing; or the source of a
         network changed. Nothing was trained then.
     """
+    for word in retry:
+        if word not in RETRIED:
+            raise UserError(f"retry={word!r}{nearest(word, RETRIED)} (known: {', '.join(RETRIED)})")
     if launcher not in LAUNCHERS:
         raise UserError(f"launcher {launcher!r}{nearest(launcher, LAUNCHERS)} (known: {', '.join(LAUNCHERS)})")
     for trial in trials.values():
@@ -60,6 +64,7 @@ def run(
         costs = {name: count_network(trial) for name, trial in trials.items()}
     places = found.result()
     with workdir.locked():
+        mend(workdir)
         check_version(workdir)
         for trial in trials.values():
             inputs.prepare(trial)
@@ -68,9 +73,13 @@ def run(
             keep_source(trial, workdir)
             workdir.trial(name).create(trial.to_dict(), as_dict(costs[name]))
         workdir.set_sweep(_description(config, workdir, costs, accepted))
-        todo = not_done(trials, workdir)
-        with Interruption() as interruption, Progress(len(trials), len(trials) - len(todo)) as progress:
+        todo = not_done(trials, workdir, retry)
+        left = [folder for folder in map(workdir.trial, trials) if folder.name not in todo and folder.status() != DONE]
+        num_done = len(trials) - len(todo) - len(left)
+        with Interruption() as interruption, Progress(len(trials), num_done) as progress:
             try:
+                for folder in left:
+                    progress.leave_alone(folder)
                 groups = plan.groups(todo, config.launch.trials_per_stream, len(places))
                 folders = [[workdir.trial(name) for name in group.trials] for group in groups]
                 LAUNCHERS[launcher](folders, places, workdir.output_path, interruption, _Poll(workdir, progress))
@@ -87,6 +96,7 @@ def run_sweep(
     overrides: Iterable[Mapping[str, Any]] | None = None,
     launcher: str | None = None,
     accept_changed_model: bool = False,
+    retry: Collection[str] = (FAILED,),
 ) -> results.Rows:
     """Trains the trials of a config that are not done, in processes of their own, and draws the plots.
 
@@ -98,6 +108,7 @@ def run_sweep(
       overrides: dicts of dotted keys, one per trial, instead of the product of the axes.
       launcher: a key of `LAUNCHERS`; by default `config.launch.launcher`.
       accept_changed_model: go on where the source of a network of one's own changed since its trial was started.
+      retry: which trials that ended without a result are trained again: "failed", "diverged" or both.
 
     Returns:
       A row per trial in the workdir; "status" says what became of it.
@@ -106,13 +117,23 @@ def run_sweep(
       UserError: as `grid.expand` and `run`; nothing was trained then.
     """
     trials = expand(config, overrides, say=print)
-    return run(config, trials, Workdir(workdir), launcher or config.launch.launcher, accept_changed_model)
+    return run(config, trials, Workdir(workdir), launcher or config.launch.launcher, accept_changed_model, retry)
 
 
-def not_done(trials: Mapping[str, ConfigDict], workdir: Workdir) -> dict[str, ConfigDict]:
-    """The trials that a sweep would train, by the names that they have in the workdir."""
+def not_done(
+    trials: Mapping[str, ConfigDict], workdir: Workdir, retry: Collection[str] = (FAILED,)
+) -> dict[str, ConfigDict]:
+    """The trials that a sweep would train, by the names that they have in the workdir; `retry` as in `run`."""
     known = zip(workdir.known_as(trials), trials.values(), strict=True)
-    return {name: trial for name, trial in known if workdir.trial(name).status() != DONE}
+    return {name: trial for name, trial in known if workdir.trial(name).status() in (QUEUED, RUNNING, *retry)}
+
+
+def mend(workdir: Workdir) -> None:
+    """Sets a damaged `sweep.json` aside, and says so; what it said of the trials stands in their folders, too."""
+    try:
+        workdir.sweep()
+    except Damaged as error:
+        print(f"{error}: now named {workdir.set_sweep_aside().name}, and written anew")
 
 
 def check_version(workdir: Workdir) -> None:
@@ -141,7 +162,7 @@ def check_sources(workdir: Workdir, trials: Mapping[str, ConfigDict], accept: bo
     accepted = list(workdir.sweep().get("accepted_models", ()))
     for name, trial in trials.items():
         folder = workdir.trial(name)
-        before = folder.config()["model"] if folder.status() == DONE or folder.saved_step() else {}
+        before = _started_with(folder) if folder.status() == DONE or folder.saved_step() else {}
         if not before or before.get("fingerprint") == trial.model.get("fingerprint"):
             continue
         now = json.loads(json.dumps(trial.model.to_dict()))  # tuples as lists
@@ -160,6 +181,14 @@ def check_sources(workdir: Workdir, trials: Mapping[str, ConfigDict], accept: bo
                 "--workdir starts afresh"
             )
     return accepted
+
+
+def _started_with(folder: TrialFolder) -> dict[str, Any]:
+    """`config.model` of a trial; empty where it is damaged and will be written again."""
+    try:
+        return folder.config()["model"]
+    except Damaged:
+        return {}
 
 
 def keep_source(trial: ConfigDict, workdir: Workdir) -> None:
@@ -193,13 +222,14 @@ def _collect(workdir: Workdir) -> list[results.Row]:
 def _description(config: ConfigDict, workdir: Workdir, costs: Mapping, accepted: list[str]) -> dict[str, Any]:
     """What `sweep.json` says; the trials of earlier sweeps in the workdir, and those that are done, stay in it."""
     before = workdir.sweep().get("trials", {})
-    done = {name: cost for name, cost in before.items() if workdir.trial(name).status() == DONE}
     counted = {name: {"mult_adds": cost.mult_adds, "params": cost.params} for name, cost in costs.items()}
+    done = [folder for folder in map(workdir.trial, counted) if folder.status() == DONE]
+    as_trained = {folder.name: {key: folder.cost().get(key) for key in ("mult_adds", "params")} for folder in done}
     return {
         "config": config.to_dict(),
         "axes": axes(config),
-        "trials": before | counted | done,
+        "trials": before | counted | {name: cost for name, cost in as_trained.items() if None not in cost.values()},
         "accepted_models": accepted,
         "order": ORDER,
-        "versions": {name: importlib.metadata.version(name) for name in _LIBRARIES},
+        **software(),
     }

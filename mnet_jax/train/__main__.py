@@ -20,11 +20,13 @@ def main(file) -> int:
     from mnet_jax.devices import multihost
     from mnet_jax.devices.process import configure
     from mnet_jax.devices.signals import Interrupted
-    from mnet_jax.sweep.run import check_sources, check_version, keep_source
+    from mnet_jax.sweep.launchers.worker import log_file
+    from mnet_jax.sweep.run import check_sources, check_version, keep_source, mend
     from mnet_jax.train import inputs
     from mnet_jax.train.loop import train
     from mnet_jax.workdir.files import DONE, WatchedFolder, Workdir
 
+    configure()
     config = inputs.settle(file.config)
     multihost.initialize(config.launch)
     inputs.prepare(config)
@@ -34,6 +36,7 @@ def main(file) -> int:
     folder, cost = directory.trial(name), count_network(config)
     with directory.locked() if multihost.is_writer() else contextlib.nullcontext():
         if multihost.is_writer():
+            mend(directory)
             check_version(directory)
             check_sources(directory, {name: config}, flags.FLAGS.accept_changed_model)
             keep_source(config, directory)
@@ -41,7 +44,8 @@ def main(file) -> int:
         multihost.wait_for_all("the trial's folder")
         if not multihost.is_writer():
             folder = WatchedFolder(folder.path)
-        configure(*([logging.FileHandler(folder.log_path)] if multihost.is_writer() else []))
+        if multihost.is_writer():
+            logging.getLogger().addHandler(log_file(folder))
         if folder.status() != DONE:
             with multihost.AgreedInterruption() as interruption, contextlib.suppress(Interrupted):
                 train([folder], interruption)

@@ -130,7 +130,7 @@ def register_network(folder: TrialFolder, config: ConfigDict) -> None:
 
 
 def load(folder: str | os.PathLike | TrialFolder) -> Trained:
-    """The network of a trial's latest checkpoint; one's own comes from the source that is kept in the workdir.
+    """The network of a trial's latest sound checkpoint; one's own comes from the source that is kept in the workdir.
 
     Args:
       folder: of the trial, such as "runs/width/trials/alpha=0.5-058e2ce0".
@@ -144,13 +144,16 @@ def load(folder: str | os.PathLike | TrialFolder) -> Trained:
     config = from_json(folder.config_text())
     with _kept_class(folder, config) as cls:
         module = registry.build(config.model, cls)
-    checkpoints = Checkpoints(folder.checkpoints_path)
+    checkpoints = Checkpoints(folder.checkpoints_path, read_only=True)
     if checkpoints.latest_step() is None:
         raise UserError(f"trial {folder.name} has no checkpoint yet")
     optimizer, _ = optim.build(config.optim, in_steps(config, 1))
     abstract_state = jax.eval_shape(lambda: step.create_state(module, optimizer, config, config.seed))
-    state, _ = checkpoints.restore(abstract_state)
+    saved = checkpoints.restore(abstract_state)
     checkpoints.close()
+    if saved is None:
+        raise UserError(f"no checkpoint of trial {folder.name} is sound: the same sweep again trains it anew")
+    state, _ = saved
     classes = config.data.get("class_names") or tuple(map(str, range(config.model.num_classes)))
     return Trained(config, module, jax.tree.map(jnp.asarray, state.evaluated()), int(state.step), tuple(classes))
 

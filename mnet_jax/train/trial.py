@@ -20,6 +20,7 @@ from mnet_jax.train.clock import Clock
 from mnet_jax.train.compiled import CompiledSteps
 from mnet_jax.train.step import Metrics, TrainState
 from mnet_jax.workdir.files import DONE, TrialFolder
+from mnet_jax.workdir.software import software
 
 _log = logging.getLogger(__name__)
 
@@ -50,20 +51,24 @@ class Trial:
         self.steps = in_steps(config, compiled.num_train)
         self.step = 0
         self.clock = Clock()
+        self._software = software()
         self._checkpoints = Checkpoints(folder.checkpoints_path)
         self._metrics: list[Metrics] = []  # of the steps since the last row of the log
         self._unwritten: list[Callable[[], None]] = []
 
     def begin(self) -> TrainState:
-        """The state of the latest checkpoint, or else a new one, with the weights of `config.train.init_from`.
+        """The state of the latest sound checkpoint, or else a new one, with the weights of `config.train.init_from`.
 
         Raises:
-          UserError: the checkpoint or the weights cannot be read.
+          UserError: the checkpoint is of another network, or the weights cannot be read.
         """
-        if self._checkpoints.latest_step() is None:
+        saved = self._checkpoints.restore(self.compiled.abstract_state)
+        if saved is None:
+            if self.folder.metrics():
+                _log.warning("%s: no checkpoint is left: the trial begins again", self.folder.name)
             state = self._with_imported_weights(self.compiled.create.result()(np.int32(self.config.seed)))
         else:
-            restored, clock = self._checkpoints.restore(self.compiled.abstract_state)
+            restored, clock = saved
             state = jax.device_put(restored, self.compiled.replicated)
             self.clock = Clock(**clock)
             self.step = int(restored.step)
@@ -145,6 +150,7 @@ class Trial:
             "images_per_second": self.clock.images_per_second(),
             "wall_seconds": round(self.clock.wall_seconds, 1),
             "device": device_name(),
+            **self._software,
         }
         if (class_names := self.config.data.get("class_names")) is not None:
             result["classes"] = list(class_names)

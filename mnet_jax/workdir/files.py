@@ -1,6 +1,11 @@
-"""The folders of a sweep and of its trials: the only interface between the sweep, its workers and the report."""
+"""The folders of a sweep and of its trials: the only interface between the sweep, its workers and the report.
+
+What is damaged raises `Damaged`, which names the file, or is told from what is left: a status from the result.
+"""
 
 import contextlib
+import hashlib
+import itertools
 import json
 import os
 import pathlib
@@ -11,9 +16,16 @@ import filelock
 
 from mnet_jax.errors import UserError
 
-QUEUED, RUNNING, DONE, FAILED, DIVERGED = ("queued", "running", "done", "failed", "diverged")
+STATUSES = QUEUED, RUNNING, DONE, FAILED, DIVERGED = ("queued", "running", "done", "failed", "diverged")
 
 _Json = dict[str, Any]
+
+_CHECKSUM = "checksum"  # key of a file's own checksum
+_UNREADABLE = (OSError, ValueError, RecursionError)  # what reading a damaged file raises
+
+
+class Damaged(UserError):
+    """A file is not what was written; the message names it."""
 
 
 class TrialFolder:
@@ -28,19 +40,24 @@ class TrialFolder:
         self._status_path = self.path / "status.json"
         self._metrics_path = self.path / "metrics.jsonl"
         self._result_path = self.path / "result.json"
+        self._cost_path = self.path / "cost.json"
 
     def create(self, config: _Json, cost: _Json | None = None) -> None:
         """Writes the resolved config, the cost of its network, and, unless the trial is there already, `queued`.
 
         Those of a trial that is done stay as they are: they say what it was trained with.
         """
+        if os.path.lexists(self.path) and not self.path.is_dir():
+            set_aside(self.path)
         self.path.mkdir(parents=True, exist_ok=True)
-        if self.status() == DONE and self.has_config():
-            return
-        write_json(self._config_path, config)
+        if self._is_done():
+            with contextlib.suppress(Damaged):
+                self.config()
+                return
+        write_checked(self._config_path, config)
         if cost is not None:
-            write_json(self.path / "cost.json", cost)
-        if not self._status_path.exists():
+            write_checked(self._cost_path, cost)
+        if not self._status_path.is_file():
             self.set_status(QUEUED)
 
     def workdir(self) -> "Workdir":
@@ -48,19 +65,52 @@ class TrialFolder:
         return Workdir(self.path.absolute().parent.parent)
 
     def has_config(self) -> bool:
-        return self._config_path.is_file()
+        return os.path.lexists(self._config_path)
 
     def config_text(self) -> str:
-        return self._config_path.read_text()
+        """The resolved config, as JSON; see `config`."""
+        return json.dumps(self.config())
 
     def config(self) -> _Json:
-        return json.loads(self.config_text())
+        """The resolved config.
+
+        Raises:
+          Damaged: it is missing or cannot be read.
+        """
+        if not (config := read_json(self._config_path)):
+            raise Damaged(f"{self._config_path} is missing")
+        return config
+
+    def cost(self) -> _Json:
+        """What the trial's network costs, as `cost.layers.as_dict` gives it; empty where it is not known."""
+        try:
+            return read_json(self._cost_path)
+        except Damaged:
+            return {}
 
     def status(self) -> str:
-        return read_json(self._status_path).get("status", QUEUED)
+        return self._state()[0]
 
     def error(self) -> str | None:
-        return read_json(self._status_path).get("error")
+        return self._state()[1]
+
+    def _state(self) -> tuple[str, str | None]:
+        """Status and error; a trial is done when its result is there."""
+        if self._is_done():
+            return DONE, None
+        try:
+            said = read_json(self._status_path)
+            if (status := said.get("status", QUEUED)) not in STATUSES:
+                raise Damaged(f"{self._status_path} is damaged ({status!r} is no status)")
+            self.result()
+            return (QUEUED, f"{self._result_path} holds no result") if status == DONE else (status, said.get("error"))
+        except Damaged as error:
+            return QUEUED, str(error)
+
+    def _is_done(self) -> bool:
+        with contextlib.suppress(Damaged):
+            return isinstance(self.result().get("top1"), int | float)
+        return False
 
     def set_status(self, status: str, error: str | None = None) -> None:
         write_json(self._status_path, {"status": status, "error": error})
@@ -70,14 +120,18 @@ class TrialFolder:
         return max((int(path.name) for path in self.checkpoints_path.glob("[0-9]*") if path.name.isdigit()), default=0)
 
     def result(self) -> _Json:
-        """What the trial reached; empty until it is done."""
+        """What the trial reached; empty until it is done.
+
+        Raises:
+          Damaged: it cannot be read.
+        """
         return read_json(self._result_path)
 
     def set_result(self, result: _Json) -> None:
-        write_json(self._result_path, result)
+        write_checked(self._result_path, result)
 
     def metrics(self) -> list[_Json]:
-        """The rows of metrics.jsonl."""
+        """The rows of metrics.jsonl that can be read."""
         return self.metrics_since(0)[0]
 
     def metrics_since(self, offset: int) -> tuple[list[_Json], int]:
@@ -85,28 +139,32 @@ class TrialFolder:
 
         A last line that is still being written is left for the next time.
         """
-        if not self._metrics_path.exists():
+        if not self._metrics_path.is_file():
             return [], 0
         with self._metrics_path.open("rb") as file:
             file.seek(offset)
             whole = file.read().rpartition(b"\n")[0]
-        return [json.loads(line) for line in whole.splitlines()], offset + len(whole) + bool(whole)
+        rows = filter(None, map(_metrics_row, whole.splitlines()))
+        return list(rows), offset + len(whole) + bool(whole)
 
     def metrics_size(self) -> int:
-        return self._metrics_path.stat().st_size if self._metrics_path.exists() else 0
+        return self._metrics_path.stat().st_size if self._metrics_path.is_file() else 0
 
     def append_metrics(self, row: _Json) -> None:
         with self._metrics_path.open("a") as file:
             file.write(json.dumps(row) + "\n")
 
     def keep_metrics_until(self, step: int) -> None:
-        """Drops the rows of steps that will be trained again."""
+        """Drops the rows of steps that will be trained again, and those that cannot be read."""
         rows = [row for row in self.metrics() if row["step"] <= step]
         write_text(self._metrics_path, "".join(json.dumps(row) + "\n" for row in rows))
 
     def locked(self, timeout: float) -> filelock.BaseFileLock:
         """A lock that one process at a time holds on the trial; released by the system when that process ends."""
-        return filelock.FileLock(self.path / ".lock", timeout=timeout)
+        path = self.path / ".lock"
+        if path.is_dir():
+            set_aside(path)
+        return filelock.FileLock(path, timeout=timeout)
 
 
 class WatchedFolder(TrialFolder):
@@ -145,8 +203,7 @@ class Workdir:
 
     def known_as(self, names: Iterable[str]) -> list[str]:
         """The names under which trials are there: of folders with the same hash at their ends, or else their own."""
-        found = sorted((self.path / "trials").iterdir()) if self.has_trials() else []
-        folders = [path.name for path in found if path.is_dir()]
+        folders = self._folders()
         there = {name.rpartition("-")[2]: name for name in folders}
         return [name if name in folders else there.get(name.rpartition("-")[2], name) for name in names]
 
@@ -154,12 +211,32 @@ class Workdir:
         """Where the files that a network of one's own is made of are kept."""
         return self.path / "source" / digest
 
+    def trial_names(self) -> list[str]:
+        """Of the trials of the last sweep, in its order, and then of all others whose folders are there."""
+        try:
+            last = list(self.sweep().get("trials", {}))
+        except Damaged:
+            last = []
+        return list(dict.fromkeys([*last, *self._folders()]))
+
     def sweep(self) -> _Json:
-        """What `sweep.json` holds; empty where no sweep was started here."""
+        """What `sweep.json` holds; empty where no sweep was started here.
+
+        Raises:
+          Damaged: it cannot be read.
+        """
         return read_json(self._sweep_path)
 
     def set_sweep(self, sweep: _Json) -> None:
-        write_json(self._sweep_path, sweep)
+        write_checked(self._sweep_path, sweep)
+
+    def set_sweep_aside(self) -> pathlib.Path:
+        """Renames a damaged `sweep.json`; returns its new path."""
+        return set_aside(self._sweep_path)
+
+    def _folders(self) -> list[str]:
+        found = sorted((self.path / "trials").iterdir()) if self.has_trials() else []
+        return [path.name for path in found if path.is_dir() and not path.name.startswith(".")]
 
     @contextlib.contextmanager
     def locked(self) -> Iterator[None]:
@@ -170,6 +247,9 @@ class Workdir:
         """
         try:
             self.path.mkdir(parents=True, exist_ok=True)
+            for name in ("trials", "output", "source"):
+                if (self.path / name).is_file():
+                    set_aside(self.path / name)
             lock = filelock.FileLock(self.path / ".lock", timeout=0).acquire()
         except filelock.Timeout as error:
             raise UserError(
@@ -182,9 +262,34 @@ class Workdir:
             yield
 
 
+def set_aside(path: pathlib.Path) -> pathlib.Path:
+    """Renames what is in the way or damaged to `NAME.damaged`, or `NAME.damaged.2` and so on; returns the new path."""
+    names = itertools.chain([f"{path.name}.damaged"], (f"{path.name}.damaged.{i}" for i in itertools.count(2)))
+    return path.rename(next(aside for aside in map(path.with_name, names) if not os.path.lexists(aside)))
+
+
 def read_json(path: pathlib.Path) -> _Json:
-    """The object in a file; empty where there is no file."""
-    return json.loads(path.read_text()) if path.exists() else {}
+    """The object in a file; empty where there is no file.
+
+    Raises:
+      Damaged: it cannot be read, holds something else, or contradicts its checksum.
+    """
+    try:
+        value = json.loads(path.read_text())
+        if not isinstance(value, dict):
+            raise ValueError("it holds no JSON object")
+        if value.pop(_CHECKSUM, None) not in (None, _digest(value)):
+            raise ValueError("it is not what was written")
+        return value
+    except FileNotFoundError:
+        return {}
+    except _UNREADABLE as error:
+        raise Damaged(f"{path} is damaged ({getattr(error, 'strerror', None) or error})") from error
+
+
+def write_checked(path: pathlib.Path, value: _Json) -> None:
+    """As `write_json`, with a checksum in it, by which `read_json` notices a change."""
+    write_json(path, value | {_CHECKSUM: _digest(value)})
 
 
 def write_json(path: pathlib.Path, value: _Json) -> None:
@@ -192,10 +297,28 @@ def write_json(path: pathlib.Path, value: _Json) -> None:
 
 
 def write_text(path: pathlib.Path, text: str) -> None:
-    """Readers see the old file or the new one, also after a crash."""
+    write_bytes(path, text.encode())
+
+
+def write_bytes(path: pathlib.Path, content: bytes) -> None:
+    """Readers see the old file or the new one, also after a crash; a folder in its place is set aside."""
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    with temporary.open("w") as file:
-        file.write(text)
+    with temporary.open("wb") as file:
+        file.write(content)
         file.flush()
         os.fsync(file.fileno())
+    if path.is_dir():
+        set_aside(path)
     os.replace(temporary, path)
+
+
+def _digest(value: _Json) -> str:
+    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()
+
+
+def _metrics_row(line: bytes) -> _Json | None:
+    try:
+        row = json.loads(line)
+    except _UNREADABLE:
+        return None
+    return row if isinstance(row, dict) and isinstance(row.get("step"), int) else None

@@ -6,12 +6,12 @@ import hashlib
 import io
 import json
 import os
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from mnet_jax.config.fields import BY_KEY, FIELDS, effective
 from mnet_jax.errors import UserError
-from mnet_jax.workdir.files import DONE, FAILED, TrialFolder, Workdir, write_text
+from mnet_jax.workdir.files import DONE, FAILED, Damaged, TrialFolder, Workdir, write_text
 
 CONTRACT = (
     "trial",
@@ -81,14 +81,14 @@ def results(*workdirs: str | os.PathLike) -> Rows:
       *workdirs: of sweeps that have ended, are running, or were made by an earlier version.
 
     Raises:
-      UserError: there is neither a trial nor a table in one of them.
+      UserError: there is neither a trial nor a table in one of them, or the table is damaged.
     """
     trials, tables = [], []
     for workdir in map(Workdir, workdirs):
         if workdir.has_trials():
             trials += _read_trials(workdir)
         elif workdir.results_path.exists():
-            rows += read(workdir.results_path)
+            tables += read(workdir.results_path)
         else:
             raise UserError(f"{workdir.results_path} does not exist; a workdir is the folder of a sweep")
     rows = [*_as_rows(trials), *tables]
@@ -150,14 +150,23 @@ def write(workdir: Workdir, rows: list[Row]) -> None:
 
 
 def read(path) -> list[Row]:
-    """The rows of a `results.csv` of this or an earlier version, as `collect` made them."""
-    with open(path, newline="") as file:
-        lines = csv.reader(file)
-        columns = next(lines, [])
-        return [
-            dict.fromkeys(COLUMNS) | {key: _parse(key, cell) for key, cell in zip(columns, line, strict=False)}
-            for line in lines
-        ]
+    """The rows of a `results.csv` of this or an earlier version, as `collect` made them.
+
+    Raises:
+      Damaged: it cannot be read, or is no such table.
+    """
+    try:
+        with open(path, newline="") as file:
+            lines = csv.reader(file, strict=True)
+            columns = next(lines, [])
+            if missing := [column for column in CONTRACT if column not in columns]:
+                raise ValueError(f"it has no column {missing[0]!r}")
+            return [
+                dict.fromkeys(COLUMNS) | {key: _parse(key, cell) for key, cell in zip(columns, line, strict=True)}
+                for line in lines
+            ]
+    except (OSError, ValueError, csv.Error) as error:
+        raise Damaged(f"{path} is damaged ({getattr(error, 'strerror', None) or error})") from error
 
 
 def _cell(key: str, value: Any) -> str:
@@ -191,7 +200,7 @@ class _Trial:
 def _counted(workdir: Workdir) -> dict[str, dict[str, int]]:
     try:
         return {name: dict(counts) for name, counts in workdir.sweep().get("trials", {}).items()}
-    except _BROKEN:
+    except (Damaged, *_BROKEN):
         return {}
 
 
@@ -200,25 +209,27 @@ def _read_trials(workdir: Workdir) -> list[_Trial]:
     return [_read_trial(workdir.trial(name), counted.get(name)) for name in workdir.trial_names()]
 
 
-def _read_trial(folder: TrialFolder, counted: Mapping[str, int]) -> _Trial:
-    row = {"trial": folder.name, "status": FAILED, **counted}
+def _read_trial(folder: TrialFolder, counted: Mapping[str, int] | None) -> _Trial:
+    """What the files of a trial say; `counted`, or else `cost.json`, what its network costs."""
+    cost = folder.cost() if counted is None else counted
+    row = {"trial": folder.name, "status": FAILED, **{key: cost.get(key) for key in ("mult_adds", "params")}}
     settings: Settings = {}
     part = "config.json"
     try:
         settings = _settings(folder.config())
         row |= {column: settings.get(key) for key, column in _COLUMN_OF.items() if column != "dataset"}
         row["dataset"] = settings.get("data.tfds_name") or settings.get("data.name")
-        part = "status.json"
         status, row["error"] = folder.status(), folder.error()
+        part = "result.json"
         if status == DONE:
-            part = "result.json"
             result = folder.result()
             row |= {column: _number(result[column]) for column in _REACHED if result.get(column) is not None}
             row |= {"top1": _number(result["top1"]), "device": result.get("device")}
         row["status"] = status
+    except Damaged as error:
+        row["error"] = str(error)
     except _BROKEN as error:
-        reason = "is missing" if isinstance(error, FileNotFoundError) else f"cannot be read ({error!r})"
-        row["error"] = f"{part} {reason}"
+        row["error"] = f"{folder.path / part} is damaged ({error!r})"
     return _Trial(row, settings)
 
 

@@ -99,6 +99,7 @@ BAD_COMMANDS = [
     (["--config", "configs/widht.py"], "config file 'configs/widht.py' does not exist"),
     (["--config", "configs/width.py", "--workdir", "/dev/null/here"], "cannot write the workdir /dev/null/here"),
     (["--config", "configs/width.py", "--dryrun"], "dryrun"),
+    (["--config", "configs/width.py", "--retry=done"], "must be failed, diverged or both"),
     (["--config", "configs/width.py", "stray"], "unexpected argument 'stray'"),
     (["--config", "configs/width.py:cifar10"], "cifar-10-binary.tar.gz"),
     ([], "--config FILE is missing"),
@@ -227,6 +228,50 @@ def test_another_axis_trains_only_what_is_new(finished, environment, tmp_path):
     assert all(row["mult_adds"] for row in rows)
     assert finish(environment, tmp_path / "work", "two_sizes", "--config.sweep.input_size=(16,)")[0] == 0
     assert len(results.read(tmp_path / "work" / "results.csv")) == 4, "the table holds every trial of the workdir"
+
+
+def _flip(path):
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
+
+
+def _empty(path):
+    path.write_bytes(b"")
+
+
+def _in_a_folder(path):
+    path.unlink()
+    (path / "inside").mkdir(parents=True)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("harm", [_flip, _empty, pathlib.Path.unlink, _in_a_folder])
+def test_what_is_damaged_of_a_sweep_that_was_done_is_made_again(finished, environment, tmp_path, harm, command):
+    """Every file of one trial but its older checkpoint, and those of the sweep; the other trial is left alone."""
+    workdir = tmp_path / "work"
+    shutil.copytree(finished[0], workdir)
+    first, second = sorted((workdir / "trials").iterdir())
+    untouched = {path: path.stat().st_mtime_ns for path in second.rglob("*") if path.name != ".lock"}
+    newest = TrialFolder(first).saved_step()
+    for name in ("status.json", "result.json", "config.json", "cost.json", "metrics.jsonl", "log.txt"):
+        harm(first / name)
+    harm(first / "checkpoints" / str(newest) / "state" / "manifest.ocdbt")
+    for name in ("sweep.json", "results.csv", "accuracy_vs_mult_adds.png"):
+        harm(workdir / name)
+    reported = command("mnet_jax.report", "--workdir", workdir)
+    assert reported.returncode == 0, reported.stderr
+    assert "Traceback" not in reported.stderr + reported.stdout
+    code, output = finish(environment, workdir)
+    assert code == 0, output + logs(workdir)
+    assert "1 of 2 trials are done already" in output
+    assert accuracies(workdir) == accuracies(finished[0])
+    rows, whole = (results.read(path / "results.csv") for path in (workdir, finished[0]))
+    for column in ("trial", "mult_adds", "params", "input_size", "epochs", "steps", "replicate", "error"):
+        assert sorted(map(str, (row[column] for row in rows))) == sorted(map(str, (row[column] for row in whole)))
+    assert (workdir / "accuracy_vs_mult_adds.png").read_bytes().startswith(b"\x89PNG")
+    assert f"{newest} is damaged and now named {newest}.damaged" in (first / "log.txt").read_text()
+    assert {path: path.stat().st_mtime_ns for path in untouched} == untouched
 
 
 @pytest.mark.slow
@@ -368,3 +413,11 @@ def test_a_diverging_trial_leaves_the_other_alone(environment, tmp_path):
     assert str(log) in output
     assert "diverged: the loss of step" in log.read_text()
     assert done["trial"] not in log.read_text(), "a trial's log is about that trial"
+    again, said = finish(environment, tmp_path, "diverges")
+    assert again == 1
+    assert f"{diverged['trial'].rpartition('-')[0]}: diverged, not trained again (--retry=diverged does)" in said
+    assert len(list(tmp_path.glob("output/*"))) == 1
+    started = log.read_text().count("compiled the steps")
+    assert finish(environment, tmp_path, "diverges", "--retry=failed,diverged")[0] == 1
+    assert log.read_text().count("compiled the steps") == started + 1
+    assert results.read(tmp_path / "results.csv")[1]["error"] == diverged["error"]

@@ -208,10 +208,12 @@ def test_a_damaged_trial_has_a_row_that_says_so_and_leaves_the_others_alone(tmp_
     harm(workdir.trial(whole[1]["trial"]), name)
     rows = results.collect(workdir)
     assert [rows[0], rows[2]] == [whole[0], whole[2]]
-    if name == "status.json" and harm in (_missing, _other_types):  # a trial without a status is queued
+    if name == "status.json":  # the result says that it is done
+        assert rows == whole
         return
-    assert rows[1]["status"] == "failed"
-    assert name in rows[1]["error"]
+    assert rows[1]["status"] == {"config.json": "failed", "result.json": "queued"}[name]
+    assert str(workdir.trial(rows[1]["trial"]).path / name) in rows[1]["error"]
+    assert rows[1]["mult_adds"] == whole[1]["mult_adds"]
     results.write(workdir, rows)
     assert results.read(workdir.results_path) == rows
 
@@ -273,6 +275,7 @@ def test_cells_are_pleasant_to_read(tmp_path):
 def test_an_error_of_any_length_and_spelling_can_be_read_again(tmp_path):
     workdir = finish(tmp_path, [config_of()])
     (folder,) = [workdir.trial(name) for name in workdir.sweep()["trials"]]
+    (folder.path / "result.json").unlink()
     folder.set_status("failed", "x\udcff" * 100_000)
     results.write(workdir, results.collect(workdir))
     (row,) = results.read(workdir.results_path)
