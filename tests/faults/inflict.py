@@ -1,0 +1,175 @@
+"""A sweep of two trials, one random fault, and the same command again."""
+
+import contextlib
+import dataclasses
+import pathlib
+import random
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Mapping
+
+import psutil
+
+from mnet_jax.workdir import results
+from mnet_jax.workdir.files import RUNNING, TrialFolder, Workdir
+from tests.conftest import REPOSITORY
+
+_SECONDS = 300  # in which anything must have happened
+_STEPS = 40  # of each trial
+
+
+@dataclasses.dataclass(frozen=True)
+class Outcome:
+    """Of one fault.
+
+    Attributes:
+      what: was done, to which trial or file, at which step.
+      has_hit: whether a trial was running then.
+      codes: exit codes of the sweep that was hit, and of the same command afterwards.
+      table: what the trials reached in the end.
+      output: of all commands.
+    """
+
+    what: str
+    has_hit: bool
+    codes: tuple[int, int]
+    table: dict[str, tuple]
+    output: str
+
+
+def uninterrupted(environment: Mapping[str, str], workdir: pathlib.Path) -> dict[str, tuple]:
+    """What the trials of a sweep reach that nobody disturbs."""
+    code, output = _finish(_start(environment, workdir))
+    assert code == 0, output
+    return _table(workdir)
+
+
+def inflict(seed: int, environment: Mapping[str, str], workdir: pathlib.Path) -> Outcome:
+    """Starts a sweep, does something to it at a random step, and gives the same command again.
+
+    Args:
+      seed: of the step, the trial, the file; the last digit is the kind of the fault.
+      environment: of the processes.
+      workdir: of the sweep, not there yet.
+    """
+    moment = random.Random(seed)
+    first_step = moment.randrange(_STEPS - 8)
+    sweep = _start(environment, workdir)
+    _wait_for(lambda: sweep.poll() is not None or max(_steps(workdir).values(), default=-1) >= first_step)
+    time.sleep(moment.uniform(0, 0.2))
+    steps, is_running = _steps(workdir), any(f.status() == RUNNING for f in _folders(workdir))
+    family = psutil.Process(sweep.pid).children(recursive=True) if sweep.poll() is None else []
+    what, more = _KINDS[seed % len(_KINDS)](sweep, family, workdir, moment)
+    code, output = _finish(sweep)
+    for command in more:
+        more_code, more_output = _finish(_start(environment, workdir, *command))
+        output += f"--- {command}: exit code {more_code}\n{more_output}"
+    last, last_output = _finish(_start(environment, workdir))
+    output += f"--- again: exit code {last}\n{last_output}"
+    return Outcome(f"{what} at steps {sorted(steps.values())}", is_running, (code, last), _table(workdir), output)
+
+
+_More = list[tuple[str, ...]]  # flags of commands that come before the plain one
+_Kind = Callable[[subprocess.Popen, list[psutil.Process], pathlib.Path, random.Random], tuple[str, _More]]
+
+
+def _signalled(number: signal.Signals, to_worker: bool) -> _Kind:
+    def fault(sweep, family, workdir, moment):
+        process = family[0] if to_worker and family else sweep
+        with contextlib.suppress(psutil.NoSuchProcess):
+            process.send_signal(number)
+            if number == signal.SIGSTOP:
+                time.sleep(moment.uniform(0.5, 3))
+                process.send_signal(signal.SIGCONT)
+        return f"{number.name} to the {'worker' if to_worker else 'launcher'}", []
+
+    return fault
+
+
+def _power_cut(sweep, family, workdir, moment):
+    for process in (sweep, *family):
+        with contextlib.suppress(psutil.NoSuchProcess):
+            process.kill()
+    psutil.wait_procs(family)
+    return "SIGKILL to all", []
+
+
+def _damage(workdir: pathlib.Path, moment: random.Random) -> str:
+    """Harms a random file: of a trial, or now and then of the sweep."""
+    of_trials = sorted(path for path in workdir.glob("trials/*/**/*") if path.is_file() and path.name != ".lock")
+    of_sweep = [path for path in (workdir / "sweep.json", workdir / "results.csv") if path.is_file()]
+    path = moment.choice(of_sweep if moment.random() < 0.1 else of_trials)
+    kind = moment.choice(("cut", "emptied", "flipped", "deleted"))
+    with contextlib.suppress(FileNotFoundError):  # a checkpoint that was deleted meanwhile
+        content = bytearray(path.read_bytes())
+        if kind == "deleted":
+            path.unlink()
+        elif kind == "flipped" and content:
+            content[moment.randrange(len(content))] ^= 1 << moment.randrange(8)
+            path.write_bytes(content)
+        else:
+            path.write_bytes(content[: moment.randrange(len(content))] if kind == "cut" and content else b"")
+    return f"{path.relative_to(workdir)} {kind}"
+
+
+def _damaged_and_cut(sweep, family, workdir, moment):
+    _power_cut(sweep, family, workdir, moment)
+    return f"SIGKILL to all and {_damage(workdir, moment)}", []
+
+
+def _damaged_meanwhile(sweep, family, workdir, moment):
+    return _damage(workdir, moment), []
+
+
+def _more_axes(sweep, family, workdir, moment):
+    sweep.terminate()
+    return "SIGTERM, then with another axis", [("--config.sweep.seed=(0,1)",)]
+
+
+_KINDS: tuple[_Kind, ...] = (
+    _signalled(signal.SIGKILL, to_worker=True),
+    _signalled(signal.SIGKILL, to_worker=False),
+    _signalled(signal.SIGTERM, to_worker=True),
+    _signalled(signal.SIGTERM, to_worker=False),
+    _signalled(signal.SIGSTOP, to_worker=True),
+    _power_cut,
+    _damaged_and_cut,
+    _damaged_meanwhile,
+    _damaged_and_cut,
+    _more_axes,
+)
+
+
+def _start(environment: Mapping[str, str], workdir: pathlib.Path, *flags: str) -> subprocess.Popen:
+    command = [sys.executable, "-m", "mnet_jax.sweep", "--config", "tests/tiny_sweep.py", "--workdir", workdir, *flags]
+    return subprocess.Popen(
+        command, env=environment, cwd=REPOSITORY, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+    )
+
+
+def _finish(process: subprocess.Popen) -> tuple[int, str]:
+    output, _ = process.communicate(timeout=_SECONDS)
+    return process.returncode, output
+
+
+def _folders(workdir: pathlib.Path) -> list[TrialFolder]:
+    return [TrialFolder(path) for path in workdir.glob("trials/*") if path.is_dir()]
+
+
+def _steps(workdir: pathlib.Path) -> dict[str, int]:
+    return {folder.name: max([row["step"] for row in folder.metrics()], default=0) for folder in _folders(workdir)}
+
+
+def _table(workdir: pathlib.Path) -> dict[str, tuple]:
+    rows = results.read(Workdir(workdir).results_path)
+    columns = ("status", "alpha", "input_size", "mult_adds", "params", "top1", "top5", "loss", "steps", "dataset")
+    return {row["trial"].rpartition("-")[2]: tuple(row[column] for column in columns) for row in rows}
+
+
+def _wait_for(condition: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + _SECONDS
+    while not condition():
+        assert time.monotonic() < deadline, "nothing happened"
+        time.sleep(0.05)

@@ -1,0 +1,28 @@
+"""Whatever happens to a sweep, the same command again ends with the table of the one that nothing happened to.
+
+Ten seeds, one of each kind of fault; `python -m tests.faults` tries a hundred.
+"""
+
+import os
+
+import pytest
+
+from tests.faults.inflict import inflict, uninterrupted
+
+
+@pytest.fixture(scope="module")
+def environment(data_dir, compilation_cache):
+    return os.environ | {"TINY_DATA_DIR": data_dir, "JAX_COMPILATION_CACHE_DIR": compilation_cache}
+
+
+@pytest.fixture(scope="module")
+def expected(environment, tmp_path_factory):
+    return uninterrupted(environment, tmp_path_factory.mktemp("undisturbed"))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", range(10))
+def test_the_same_command_again_ends_as_if_nothing_had_happened(seed, expected, environment, tmp_path):
+    outcome = inflict(seed, environment, tmp_path)
+    assert outcome.codes[1] == 0, f"{outcome.what}\n{outcome.output}"
+    assert outcome.table.items() >= expected.items(), f"{outcome.what}\n{outcome.output}"
