@@ -95,16 +95,17 @@ class _Call:
     output: Any = None
 
 
-def count(module: nn.Module, input_shape: Sequence[int], **call_arguments) -> Cost:
+def count(module: nn.Module, input_shape: Sequence[int], dtype: Any = jnp.float32, **call_arguments) -> Cost:
     """Counts `module` applied to one example; no arithmetic is run.
 
     Args:
       module: any Linen module whose first argument is a batch of examples.
       input_shape: shape of one example, without the batch axis.
-      **call_arguments: further arguments of the module's `__call__`.
+      dtype: of the examples, such as `jnp.int32` for a module that begins with an embedding.
+      **call_arguments: further arguments of the module's `__call__`, such as `train=True`.
 
     Returns:
-      The cost. A layer that is called again adds Mult-Adds, not parameters.
+      The cost of the forward pass. A layer that is called again adds Mult-Adds, not parameters.
 
     Raises:
       UserError: the shape is not that of an image, for a network of ours.
@@ -133,9 +134,10 @@ def count(module: nn.Module, input_shape: Sequence[int], **call_arguments) -> Co
 
     def apply(variables, x):
         with nn.intercept_methods(record):
-            return module.apply(variables, x, **call_arguments)
+            rngs = {"params": jax.random.key(0)}  # other streams, such as dropout's, fall back to it
+            return module.apply(variables, x, rngs=rngs, mutable=nn.DenyList("params"), **call_arguments)
 
-    x = jax.ShapeDtypeStruct((1, *input_shape), jnp.float32)
+    x = jax.ShapeDtypeStruct((1, *input_shape), dtype)
     variables = jax.eval_shape(lambda x: module.init(jax.random.key(0), x, **call_arguments), x)
     program = jax.make_jaxpr(apply)(variables, x)
     found = jaxpr.count_arithmetic(program, [True] * len(jax.tree.leaves(variables)) + [False])

@@ -333,3 +333,38 @@ def test_fast_and_textbook_layers_cost_the_same(name):
 def test_a_shape_that_is_no_images_is_refused(shape):
     with pytest.raises(UserError, match=r"input_shape=\(.*\): must be \(height, width, channels\) of one image"):
         count(registry.MODELS["mobilenet_v1"](num_classes=10), shape)
+
+
+class Trained(nn.Module):
+    """All that is different in training: batch statistics, dropout, noise of a stream of its own, a counter."""
+
+    @nn.compact
+    def __call__(self, x, train):
+        x = nn.BatchNorm(use_running_average=not train)(nn.Conv(8, (3, 3))(x))
+        x = nn.Dropout(0.5, deterministic=not train)(x)
+        if train:
+            x += jax.random.normal(self.make_rng("noise"), x.shape)
+        calls = self.variable("counters", "calls", lambda: jnp.zeros((), jnp.int32))
+        calls.value += 1
+        return nn.Dense(5)(x.mean((1, 2)))
+
+
+def test_a_network_costs_in_training_mode_what_it_costs_in_evaluation():
+    counted = count(Trained(), (8, 8, 3), train=True)
+    assert counted == count(Trained(), (8, 8, 3), train=False)
+    assert counted.mult_adds == 8 * 8 * 9 * 3 * 8 + 8 * 5
+    for name in registry.BUILT_IN:
+        network = registry.build(ConfigDict({"name": name, "alpha": 0.25, "num_classes": 10, "dtype": "float32"}))
+        train, evaluation = (count(network, (32, 32, 3), train=mode) for mode in (True, False))
+        assert (train.mult_adds, train.params) == (evaluation.mult_adds, evaluation.params), name
+
+
+def test_integers_are_examples_too():
+    class Reader(nn.Module):
+        @nn.compact
+        def __call__(self, tokens):
+            return nn.Dense(7)(nn.Embed(100, 16)(tokens))
+
+    counted = count(Reader(), (12,), dtype=jnp.int32)
+    assert counted.mult_adds == 12 * 16 * 7, "an embedding looks up"
+    assert counted.params == 100 * 16 + 16 * 7 + 7
