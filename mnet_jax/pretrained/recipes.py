@@ -6,8 +6,11 @@ recipe of the source; sources: keras.applications (preprocess_input; TF-slim's I
 checkpoints were trained), torchvision.models (`ImageClassification` presets), timm (`default_cfgs`).
 """
 
+import contextlib
 import functools
+import hashlib
 import json
+import logging
 import pathlib
 from collections.abc import Mapping
 from typing import Any
@@ -24,7 +27,18 @@ from mnet_jax.pretrained import files
 from mnet_jax.pretrained.files import KerasLayers, StateDict
 from mnet_jax.pretrained.names import HEAD, Mismatch, Tensors, match
 
+_log = logging.getLogger(__name__)
+
 _ALPHAS = (0.25, 0.35, 0.5, 0.75, 1.0, 1.1, 1.2, 1.25, 1.3, 1.4, 1.5)
+
+_SHORTER_SIDES = {  # to which torchvision resizes for a crop of 224, by the SHA-256 of a file that it publishes
+    "b0353104": 256,  # V2
+    "7ebf99e0": 232,
+    "8738ca79": 256,  # V3 large
+    "5c1a4163": 232,
+    "047dcff4": 256,  # V3 small
+}
+_TIMM_V1_125_STEM = 40  # channels; of the one set of weights of V1 that timm evaluates at another crop
 
 _INCEPTION = {"data.mean": (0.5,), "data.std": (0.5,)}
 _IMAGENET = {"data.mean": (0.485, 0.456, 0.406), "data.std": (0.229, 0.224, 0.225)}
@@ -35,12 +49,17 @@ Variables = dict[str, Any]
 def recipe(path: str, model_name: str) -> dict[str, Any]:
     """What the source of a weight file does, by dotted config key: padding, epsilon, and preparation of the images.
 
-    A `config.json` beside a timm file, as the hub has it, is followed where it differs from timm's usual values.
+    A `config.json` beside a timm file, as the hub has it, is followed where it differs from timm's usual values. Which
+    of torchvision's sets of weights a file is, its name tells or else its SHA-256; where neither does, a warning names
+    the crops that there are.
 
     Raises:
       UserError: the file cannot be read, or is of none of the sources.
     """
-    return _recipe(_source(path, files.read(path)), path, model_name)
+    content = files.read(path)
+    source = _source(path, content)
+    channels = content["conv_stem.weight"].shape[0] if source == "timm" else None
+    return _recipe(source, path, model_name, channels)
 
 
 def load(path: str, model: nn.Module, variables: Variables, fresh_head: bool = False) -> Variables:
@@ -97,7 +116,7 @@ def _source(path: str, content: KerasLayers | StateDict) -> str:
     )
 
 
-def _recipe(source: str, path: str, model_name: str) -> dict[str, Any]:
+def _recipe(source: str, path: str, model_name: str, stem_channels: int | None = None) -> dict[str, Any]:
     is_v1, is_v2 = model_name == "mobilenet_v1", model_name == "mobilenet_v2"
     central = {"data.eval_crop": "central", "data.eval_crop_fraction": 0.875, "data.eval_filter": "tf_bilinear"}
     shorter_side = {"data.eval_crop": "shorter_side", "data.eval_crop_fraction": 0.875, "data.eval_filter": "bilinear"}
@@ -106,18 +125,46 @@ def _recipe(source: str, path: str, model_name: str) -> dict[str, Any]:
     if source == "keras":
         return tensorflow | central | _INCEPTION | ({"model.padding": "keras_v1"} if is_v1 else {})
     if source == "torchvision":
-        return torch | shorter_side | _IMAGENET | ({} if is_v2 else {"model.bn_epsilon": 1e-3})
+        crop = {"data.eval_crop_fraction": 224 / _shorter_side(path, model_name)}
+        return torch | shorter_side | crop | _IMAGENET | ({} if is_v2 else {"model.bn_epsilon": 1e-3})
     if is_v1 or is_v2:
         usual = torch | shorter_side | {"data.eval_filter": "bicubic"} | (_INCEPTION if is_v1 else _IMAGENET)
+        if is_v1 and stem_channels == _TIMM_V1_125_STEM:
+            usual["data.eval_crop_fraction"] = 0.9
     else:
         usual = tensorflow | shorter_side | _INCEPTION  # the tf_ models: ported from TF-slim
     return usual | _from_hub(pathlib.Path(path).with_name("config.json"))
 
 
+@functools.cache
+def _shorter_side(path: str, model_name: str) -> int:
+    """In pixels, for a crop of 224, of a file of torchvision's."""
+    for digest, side in _SHORTER_SIDES.items():
+        if pathlib.Path(path).stem.endswith(f"-{digest}"):
+            return side
+    with contextlib.suppress(OSError), open(path, "rb") as file:
+        if side := _SHORTER_SIDES.get(hashlib.file_digest(file, "sha256").hexdigest()[:8]):
+            return side
+    if model_name != "mobilenet_v3_small":
+        _log.warning(
+            "weights %s: is no file that torchvision publishes; images are resized to 256 and cropped to 224 as for "
+            "its first weights of %s, --config.data.eval_crop_fraction=%s is the crop of its second",
+            path,
+            model_name,
+            224 / 232,
+        )
+    return 256
+
+
 def _from_hub(path: pathlib.Path) -> dict[str, Any]:
-    """The recipe that timm's hub keeps beside a file."""
+    """The recipe that timm's hub keeps beside a file; a `config.json` of anything else says nothing."""
     try:
         hub = json.loads(path.read_text())
+    except (OSError, ValueError):
+        return {}
+    if not isinstance(hub, dict) or "pretrained_cfg" not in hub:
+        return {}
+    try:
         images = hub["pretrained_cfg"]
         changed = {
             "data.mean": tuple(map(float, images["mean"])),
@@ -127,8 +174,6 @@ def _from_hub(path: pathlib.Path) -> dict[str, Any]:
         }
         if not hub["architecture"].startswith("tf_"):
             changed |= {"model.padding": "symmetric", "model.bn_epsilon": 1e-5}
-    except FileNotFoundError:
-        return {}
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise UserError(f"{path}: not as timm's hub writes it ({type(error).__name__}: {error})") from error
     return changed

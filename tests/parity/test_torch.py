@@ -99,19 +99,26 @@ def test_logits_of_timm(name, tmp_path):
 def test_recipes_are_the_libraries_own():
     for name, (ours, _) in TIMM.items():
         theirs = timm.get_pretrained_cfg(name)
-        recipe = recipes._recipe("timm", "nowhere/model.safetensors", ours)
+        channels = next(timm.create_model(name).parameters()).shape[0]
+        recipe = recipes._recipe("timm", "nowhere/model.safetensors", ours, channels)
         repeat = 3 // len(recipe["data.mean"])
         assert (recipe["data.mean"] * repeat, recipe["data.std"] * repeat) == (theirs.mean, theirs.std), name
-        if "125" not in name:  # crop_pct 0.9, which its config.json says
-            assert recipe["data.eval_crop_fraction"] == theirs.crop_pct, name
+        assert recipe["data.eval_crop_fraction"] == theirs.crop_pct, name
         assert recipe["data.eval_filter"] == theirs.interpolation, name
         bn = next(m for m in timm.create_model(name).modules() if isinstance(m, torch.nn.BatchNorm2d))
         assert recipe["model.bn_epsilon"] == bn.eps, name
-    preset = torchvision.models.MobileNet_V2_Weights.IMAGENET1K_V1.transforms()
-    recipe = recipes._recipe("torchvision", "nowhere", "mobilenet_v2")
-    assert (list(recipe["data.mean"]), list(recipe["data.std"])) == (preset.mean, preset.std)
-    assert recipe["data.eval_crop_fraction"] == preset.crop_size[0] / preset.resize_size[0]
-    assert recipe["data.eval_filter"] == preset.interpolation.value
+    published = {
+        "mobilenet_v2": torchvision.models.MobileNet_V2_Weights,
+        "mobilenet_v3_large": torchvision.models.MobileNet_V3_Large_Weights,
+        "mobilenet_v3_small": torchvision.models.MobileNet_V3_Small_Weights,
+    }
+    for name, sets in published.items():
+        for weights in sets:
+            preset, file = weights.transforms(), weights.url.rpartition("/")[2]
+            recipe = recipes._recipe("torchvision", f"downloads/{file}", name)
+            assert (list(recipe["data.mean"]), list(recipe["data.std"])) == (preset.mean, preset.std)
+            assert recipe["data.eval_crop_fraction"] == preset.crop_size[0] / preset.resize_size[0], file
+            assert recipe["data.eval_filter"] == preset.interpolation.value
     for name in ("mobilenet_v2", "mobilenet_v3_large", "mobilenet_v3_small"):
         bn = next(m for m in torchvision.models.get_model(name).modules() if isinstance(m, torch.nn.BatchNorm2d))
         assert recipes._recipe("torchvision", "nowhere", name)["model.bn_epsilon"] == bn.eps

@@ -1,4 +1,6 @@
+import hashlib
 import json
+import math
 import pickle
 import sys
 
@@ -230,7 +232,38 @@ def test_the_hubs_config_beside_a_file_is_followed(tmp_path):
         "bicubic",
     )
     assert (recipe["model.padding"], recipe["model.bn_epsilon"]) == ("symmetric", 1e-5)
-    for broken in ({}, {"pretrained_cfg": images}, []):
+    for broken in ({"pretrained_cfg": images}, {"pretrained_cfg": None}, hub | {"pretrained_cfg": {"mean": 1}}):
         (tmp_path / "config.json").write_text(json.dumps(broken))
         with pytest.raises(UserError, match=r"config.json: not as timm's hub writes it"):
             recipes.recipe(path, "mobilenet_v3_small")
+    for foreign in ("{}", "[]", '{"model": {"name": "mobilenet_v1"}}', "no JSON"):
+        (tmp_path / "config.json").write_text(foreign)
+        assert recipes.recipe(path, "mobilenet_v3_small")["model.padding"] == "same"
+
+
+@pytest.mark.parametrize(("name", "side"), [("mobilenet_v2-b0353104.pth", 256), ("mobilenet_v2-7ebf99e0.pth", 232)])
+def test_a_set_of_torchvisions_weights_is_told_by_its_name(name, side, caplog):
+    recipe = recipes._recipe("torchvision", name, "mobilenet_v2")
+    assert math.floor(224 / recipe["data.eval_crop_fraction"]) == side
+    assert not caplog.text
+
+
+def test_a_set_of_torchvisions_weights_is_told_by_its_content(tmp_path, monkeypatch, caplog):
+    _, variables = foreign_weights.make("mobilenet_v2", alpha=0.25)
+    path = foreign_weights.write_torchvision(tmp_path / "mine.safetensors", variables)
+    assert recipes.recipe(path, "mobilenet_v2")["data.eval_crop_fraction"] == 0.875
+    assert f"weights {path}: is no file that torchvision publishes" in caplog.text
+    assert f"--config.data.eval_crop_fraction={224 / 232}" in caplog.text
+    digest = hashlib.sha256((tmp_path / "mine.safetensors").read_bytes()).hexdigest()[:8]
+    recipes._shorter_side.cache_clear()
+    monkeypatch.setitem(recipes._SHORTER_SIDES, digest, 232)
+    caplog.clear()
+    assert recipes.recipe(path, "mobilenet_v2")["data.eval_crop_fraction"] == 224 / 232
+    assert not caplog.text
+
+
+def test_timms_wider_v1_is_evaluated_at_a_crop_of_its_own(tmp_path):
+    for alpha, fraction in ((1.0, 0.875), (1.25, 0.9)):
+        model, variables = foreign_weights.make("mobilenet_v1", alpha=alpha)
+        path = foreign_weights.write_timm(tmp_path / f"{alpha}.safetensors", model, variables)
+        assert recipes.recipe(path, "mobilenet_v1")["data.eval_crop_fraction"] == fraction
