@@ -1,5 +1,6 @@
 """What the commands share: a config file and flags in, one line for a mistake, exit code out."""
 
+import os
 import pathlib
 import re
 import sys
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
 from mnet_jax.errors import UserError
 
 _BAD_USAGE = 2
+_UNREAD = 1
 
 Overrides = list[tuple[str, str]]  # dotted keys and values, as they are written
 
@@ -29,20 +31,29 @@ def run(main: Callable, needs_config: bool = True, description: str = "") -> Non
       needs_config: `--config` must be there.
       description: the module's docstring, which `--help` prints.
     """
+    for stream in (sys.stdout, sys.stderr):
+        stream.reconfigure(errors="backslashreplace")  # a terminal may know no letters but ASCII's
     try:
         argv, file = _parse(sys.argv, needs_config, description)
         if file is not None and flags.FLAGS.print_config:
             print(_fields_as_text(file))
+            sys.stdout.flush()
             sys.exit(0)
     except UserError as error:
         _leave(str(error))
+    except BrokenPipeError:
+        sys.exit(_leave_unread())
 
     def call(_) -> int:
         logging.set_verbosity(logging.ERROR)
         try:
-            return main(file)
+            code = main(file)
+            sys.stdout.flush()
+            return code
         except UserError as error:
             _leave(str(error))
+        except BrokenPipeError:
+            return _leave_unread()
 
     app.run(call, argv=argv, flags_parser=lambda rest: rest)
 
@@ -55,6 +66,12 @@ def default_workdir(file: "ConfigFile") -> pathlib.Path:
 def _leave(message: str) -> NoReturn:
     print(f"error: {message}", file=sys.stderr)
     sys.exit(_BAD_USAGE)
+
+
+def _leave_unread() -> int:
+    """The exit code where the reader of a pipe left, as `head` does; what is still to be printed goes nowhere."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return _UNREAD
 
 
 def _parse(argv: Sequence[str], needs_config: bool, description: str) -> "tuple[list[str], ConfigFile | None]":

@@ -1,5 +1,9 @@
 """What all commands share, in this process: arguments in, a config file out, one line for a mistake."""
 
+import os
+import subprocess
+import sys
+
 import pytest
 from absl import flags
 
@@ -91,3 +95,26 @@ def test_print_config_shows_values_and_origins_and_does_nothing(command, tmp_pat
     assert origins["train.batch_size"] == ["32", "preset"]
     assert origins["sweep.model.alpha"][-1] == "file"
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    "arguments", [("--print_config",), ("--dry_run", "--config.sweep.seed=" + str(tuple(range(400))))]
+)
+def test_a_reader_that_has_gone_is_no_error(arguments, tmp_path):
+    """As in `... | head -1`: nothing on stderr."""
+    command = [sys.executable, "-m", "mnet_jax.sweep", "--config", WIDTH, "--workdir", tmp_path / "w", *arguments]
+    with subprocess.Popen(
+        command, cwd=REPOSITORY, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as process:
+        process.stdout.close()
+        assert process.stderr.read() == ""
+    assert process.returncode == 1
+
+
+def test_a_terminal_without_letters_shows_them_escaped(command, tmp_path):
+    (tmp_path / "größe.py").write_text("def get_config():\n    raise ValueError('Größe')\n")
+    ascii_only = {"PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0", "LC_ALL": "C"}
+    done = command("mnet_jax.sweep", "--config", os.fspath(tmp_path / "größe.py"), env_extra=ascii_only)
+    assert done.returncode == 2
+    assert "ValueError: Gr\\xf6\\xdfe" in done.stderr
+    assert len(done.stderr.splitlines()) == 1

@@ -7,6 +7,7 @@ made of is found in the text (see `source`), and kept with the trials that use i
 import contextlib
 import hashlib
 import importlib
+import os
 import pathlib
 import sys
 import sysconfig
@@ -43,7 +44,7 @@ def execute(path: pathlib.Path) -> types.ModuleType:
     path = path.resolve()
     if path in _executed:
         return _executed[path]
-    module = types.ModuleType(f"{_EXECUTED}{path.stem}_{hashlib.sha256(str(path).encode()).hexdigest()[:8]}")
+    module = types.ModuleType(f"{_EXECUTED}{path.stem}_{hashlib.sha256(os.fsencode(path)).hexdigest()[:8]}")
     module.__file__ = str(path)
     sys.modules[module.__name__] = module
     _forget(lambda name, place: name in _brought and path.parent not in place.parents and has(path.parent, name))

@@ -2,6 +2,7 @@
 
 import dataclasses
 import datetime
+import os
 
 from rich.console import Console
 from rich.live import Live
@@ -21,12 +22,18 @@ class _Seen:
     training: dict | None = None
 
 
+class _Console(Console):
+    def on_broken_pipe(self) -> None:
+        """A pipe that its reader closed, such as `head`, is no reason to stop training; Rich would exit."""
+        os.dup2(os.open(os.devnull, os.O_WRONLY), self.file.fileno())
+
+
 class Progress:
     """Shows trials as their folders change; a context manager."""
 
     def __init__(self, num_trials: int, num_done: int):
         self._num_trials, self._num_ended = num_trials, num_done
-        self._console = Console(highlight=False, soft_wrap=True)
+        self._console = _Console(highlight=False, soft_wrap=True)
         self._live = Live(console=self._console, refresh_per_second=4, transient=True)
         self._seen: dict[str, _Seen] = {}
 

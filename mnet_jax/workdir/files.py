@@ -275,7 +275,7 @@ def read_json(path: pathlib.Path) -> _Json:
       Damaged: it cannot be read, holds something else, or contradicts its checksum.
     """
     try:
-        value = json.loads(path.read_text())
+        value = json.loads(path.read_text(encoding="utf-8"))
         if not isinstance(value, dict):
             raise ValueError("it holds no JSON object")
         if value.pop(_CHECKSUM, None) not in (None, _digest(value)):

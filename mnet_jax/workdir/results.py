@@ -156,7 +156,7 @@ def read(path) -> list[Row]:
       Damaged: it cannot be read, or is no such table.
     """
     try:
-        with open(path, newline="") as file:
+        with open(path, newline="", encoding="utf-8") as file:
             lines = csv.reader(file, strict=True)
             columns = next(lines, [])
             if missing := [column for column in CONTRACT if column not in columns]:

@@ -1,3 +1,6 @@
+import subprocess
+import sys
+
 from mnet_jax.sweep import progress
 from mnet_jax.sweep.progress import Progress
 from mnet_jax.workdir.files import TrialFolder
@@ -79,3 +82,22 @@ def test_a_resumed_trial_repeats_no_line(tmp_path, capsys):
     printed = capsys.readouterr().out
     assert "0.7500" not in printed
     assert printed.count("validation top-1 0.8000") == 1
+
+
+def test_a_reader_that_has_gone_ends_nothing(tmp_path):
+    """As in `python -m mnet_jax.sweep ... | head -1`."""
+    code = (
+        "import os, sys; from mnet_jax.sweep.progress import Progress\n"
+        "with Progress(1, 0) as shown:\n"
+        "    shown.say('first'); sys.stdin.readline()\n"
+        "    for i in range(1000): shown.say('more')\n"
+        "print('went on', file=sys.stderr)"
+    )
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    with subprocess.Popen([sys.executable, "-c", code], text=True, **pipes) as process:
+        assert process.stdout.readline() == "first\n"
+        process.stdout.close()
+        process.stdin.write("\n")
+        process.stdin.flush()
+        assert process.stderr.read() == "went on\n"
+    assert process.returncode == 0
