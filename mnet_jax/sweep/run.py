@@ -1,9 +1,10 @@
 """Trains what is not done of a sweep's trials, keeps the table current, draws the plots."""
 
 import concurrent.futures
+import contextlib
 import json
 import os
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from typing import Any
 
 from ml_collections import ConfigDict
@@ -49,7 +50,7 @@ def run(
 
     Raises:
       UserError: the workdir cannot be written, is in use or of an earlier version; data are missing; or the source of a
-        network changed. Nothing was trained then.
+        network changed. Nothing was trained then. Or the disk was full later on.
     """
     for word in retry:
         if word not in RETRIED:
@@ -63,7 +64,7 @@ def run(
         trials = dict(zip(workdir.known_as(trials), trials.values(), strict=True))
         costs = {name: count_network(trial) for name, trial in trials.items()}
     places = found.result()
-    with workdir.locked():
+    with workdir.locked(), _told(workdir):
         mend(workdir)
         check_version(workdir)
         for trial in trials.values():
@@ -88,6 +89,18 @@ def run(
         rows = _collect(workdir)
         plots.draw(workdir)
     return results.Rows(rows)
+
+
+@contextlib.contextmanager
+def _told(workdir: Workdir) -> Iterator[None]:
+    """A disk that is full, or a folder that cannot be written any more, ends a sweep in one line."""
+    try:
+        yield
+    except OSError as error:
+        raise UserError(
+            f"the sweep in {workdir.path} stopped: {error.strerror or error}"
+            f"{f' ({error.filename})' if error.filename else ''}; what was saved stays, the same command goes on"
+        ) from error
 
 
 def run_sweep(

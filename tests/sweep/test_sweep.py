@@ -1,5 +1,6 @@
 import contextlib
 import csv
+import errno
 import json
 import os
 import pathlib
@@ -17,7 +18,7 @@ import pytest
 from mnet_jax.config.identity import trial_hash
 from mnet_jax.errors import UserError
 from mnet_jax.sweep.grid import expand
-from mnet_jax.sweep.run import run_sweep
+from mnet_jax.sweep.run import LAUNCHERS, run_sweep
 from mnet_jax.train.inputs import settle
 from mnet_jax.workdir import results
 from mnet_jax.workdir.files import TrialFolder, Workdir
@@ -388,6 +389,16 @@ def test_a_worker_whose_sweep_is_killed_saves_and_leaves(environment, tmp_path):
     assert not worker.is_running()
     assert "the end of the sweep's process" in logs(tmp_path)
     process.communicate()
+
+
+def test_a_disk_that_is_full_ends_a_sweep_in_one_line(tiny, tmp_path, monkeypatch):
+    def full(*_):
+        raise OSError(errno.ENOSPC, "No space left on device", "status.json")
+
+    monkeypatch.setitem(LAUNCHERS, "local", full)
+    with pytest.raises(UserError, match=r"stopped: No space left on device \(status\.json\); what was saved stays"):
+        run_sweep(tiny, tmp_path)
+    assert [TrialFolder(path).status() for path in tmp_path.glob("trials/*")] == ["queued"]
 
 
 @pytest.mark.slow

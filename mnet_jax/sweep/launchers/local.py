@@ -5,6 +5,7 @@ step in between is halved, until the trial that kills its process is alone; that
 needs more memory than there is, is halved at once.
 """
 
+import contextlib
 import os
 import pathlib
 import signal
@@ -129,8 +130,9 @@ class _Process:
             self._process.kill()
             self._process.wait()
         self._process.stdin.close()
-        for folder in filter(_is_lost, self.folders):
-            folder.set_status(QUEUED, f"stopped by {reason}")
+        with contextlib.suppress(OSError):  # of a disk that is full; a trial that is still `running` goes on as well
+            for folder in filter(_is_lost, self.folders):
+                folder.set_status(QUEUED, f"stopped by {reason}")
 
     def _end(self) -> str:
         code = self._process.returncode
