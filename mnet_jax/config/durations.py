@@ -8,9 +8,14 @@ from ml_collections import ConfigDict
 
 @dataclasses.dataclass(frozen=True)
 class Steps:
-    """The durations of a config, in optimizer updates; floats are exact, so they need not be whole."""
+    """The durations of a config, in optimizer updates; floats are exact, so they need not be whole.
+
+    Attributes:
+      epochs: that `total` updates are: those of the config but where they are less than one update.
+    """
 
     per_epoch: float
+    epochs: float
     total: int
     warmup: int
     decay_every: int
@@ -34,8 +39,10 @@ def in_steps(config: ConfigDict, num_train: int) -> Steps:
         return max(least, round(epochs * per_epoch))
 
     total = rounded(config.train.epochs) if config.train.epochs else 0
+    is_rounded = abs(total - config.train.epochs * per_epoch) <= 0.5
     return Steps(
         per_epoch=per_epoch,
+        epochs=config.train.epochs if is_rounded else total / per_epoch,
         total=total,
         warmup=min(rounded(config.optim.warmup_epochs, 0), total // 2),
         decay_every=rounded(config.optim.decay_every_epochs),

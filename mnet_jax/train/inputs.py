@@ -26,15 +26,23 @@ def settle(config: ConfigDict, overrides: Mapping[str, Any] | None = None) -> Co
 
 
 def prepare(config: ConfigDict) -> None:
-    """Prepares the data of a resolved config, and looks whether its weights fit its network.
+    """Prepares the data of a resolved config, and looks whether its batch and its weights fit.
 
     Raises:
-      UserError: raw files are missing or damaged, a split is empty, or the weights do not fit.
+      UserError: raw files are missing or damaged, a split is empty, a batch has more images than the training split, or
+        the weights do not fit the network.
     """
-    from mnet_jax.data import cache
-    from mnet_jax.data.sources import split_fields
+    from mnet_jax.data import cache, sources
 
-    cache.check(config.data, split_fields(config))
+    cache.check(config.data, sources.split_fields(config))
+    if config.train.epochs:
+        split = config.data.train_split
+        count = sources.num_examples(sources.prepare(config.data), split)
+        if config.train.batch_size > count:
+            raise UserError(
+                f"config.train.batch_size={config.train.batch_size}: data set {config.data.name} has {count} training "
+                f"images (train_split={split!r}); the largest batch is --config.train.batch_size={count}"
+            )
     if config.train.init_from is not None:
         from mnet_jax.pretrained import recipes
 

@@ -145,7 +145,7 @@ class Trial:
         result: dict[str, Any] = {
             **{key: scores[key] for key in ("top1", "top5", "loss")},
             "test_images": scores["count"],
-            "epochs": self.config.train.epochs,
+            "epochs": self.steps.epochs,
             "steps": self.step,
             "images_per_second": self.clock.images_per_second(),
             "wall_seconds": round(self.clock.wall_seconds, 1),

@@ -132,14 +132,24 @@ def test_durations_become_steps(tiny):
     tiny.train.update(batch_size=96, epochs=2.5, eval_every_epochs=0.001, checkpoint_every_epochs=1.0)
     tiny.optim.update(warmup_epochs=0.5, decay_every_epochs=2.0)
     steps = in_steps(resolve(tiny), num_train=960)
-    assert steps == Steps(per_epoch=10.0, total=25, warmup=5, decay_every=20, eval_every=1, checkpoint_every=10)
+    rest = {"warmup": 5, "decay_every": 20, "eval_every": 1, "checkpoint_every": 10}
+    assert steps == Steps(per_epoch=10.0, epochs=2.5, total=25, **rest)
+
+
+@pytest.mark.parametrize(
+    ("epochs", "total", "trained"), [(2.5, 25, 2.5), (2.54, 25, 2.54), (0.1, 1, 0.1), (0.001, 1, 0.1)]
+)
+def test_at_least_one_update_is_made_and_counts_as_what_it_is(tiny, epochs, total, trained):
+    tiny.train.update(batch_size=96, epochs=epochs)
+    steps = in_steps(resolve(tiny), num_train=960)
+    assert (steps.total, steps.epochs) == (total, trained)
 
 
 def test_intervals_that_are_not_whole_steps_come_around_as_often_as_asked():
-    steps = Steps(2.5, total=11, warmup=0, decay_every=1, eval_every=2.5, checkpoint_every=1.0)
+    steps = Steps(2.5, 4.4, total=11, warmup=0, decay_every=1, eval_every=2.5, checkpoint_every=1.0)
     assert [step for step in range(1, 12) if steps.is_due(step, steps.eval_every)] == [3, 5, 8, 10, 11]
     assert all(steps.is_due(step, steps.checkpoint_every) for step in range(1, 12))
-    exact = Steps(109.375, total=875, warmup=0, decay_every=1, eval_every=109.375, checkpoint_every=1.0)
+    exact = Steps(109.375, 8.0, total=875, warmup=0, decay_every=1, eval_every=109.375, checkpoint_every=1.0)
     assert [step for step in range(1, 876) if exact.is_due(step, exact.eval_every)] == [
         110, 219, 329, 438, 547, 657, 766, 875
     ]  # fmt: skip

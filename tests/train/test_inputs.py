@@ -76,3 +76,10 @@ def test_a_workdir_does_not_become_a_class(file_with, tmp_path):
 def test_a_home_directory_is_meant_by_a_tilde(monkeypatch, tmp_path):
     monkeypatch.setenv("HOME", str(tmp_path))
     assert Workdir("~/runs").path == tmp_path / "runs"
+
+
+def test_a_batch_of_more_images_than_there_are_is_refused(tiny):
+    tiny.data.train_split = "train[:40]"
+    inputs.prepare(inputs.settle(tiny, {"train.batch_size": 40}))
+    with pytest.raises(UserError, match=r"batch_size=41: data set mnist5k has 40 training images .*batch_size=40"):
+        inputs.prepare(inputs.settle(tiny, {"train.batch_size": 41}))
