@@ -1,7 +1,7 @@
 """Trains every trial of a config's grid that is not done, then collects and reports.
 
     python -m mnet_jax.sweep --config configs/width.py [--config.field=value ...] [--workdir DIR] [--launcher local]
-                             [--dry_run] [--retry failed,diverged] [--accept_changed_model]
+                             [--dry_run | --status] [--retry failed,diverged] [--accept_changed_model]
 
 Running it again resumes: done trials are skipped, others go on from their last checkpoint.
 """
@@ -26,12 +26,18 @@ def main(file) -> int:
     if config.launch.coordinator is not None:
         raise UserError("config.launch.coordinator: only mnet_jax.train trains across hosts")
     workdir = Workdir(flags.FLAGS.workdir or cli.default_workdir(file))
+    if flags.FLAGS.status:
+        from mnet_jax.sweep.status import status_lines
+
+        print(*status_lines(workdir.known_as(trials), workdir), sep="\n")
+        return 0
     return (_dry_run if flags.FLAGS.dry_run else _run)(config, trials, workdir)
 
 
 def _run(config, trials, workdir) -> int:
     from mnet_jax.report.tables import as_summary, as_table
     from mnet_jax.sweep.run import run
+    from mnet_jax.sweep.status import complaint
     from mnet_jax.workdir.files import DONE
 
     launcher = flags.FLAGS.launcher or config.launch.launcher
@@ -39,9 +45,8 @@ def _run(config, trials, workdir) -> int:
     print(*filter(None, (as_table(rows), as_summary(rows))), sep="\n\n")
     names = set(workdir.known_as(trials))
     unfinished = [row for row in rows if row["trial"] in names and row["status"] != DONE]
-    for row in unfinished:
-        log = workdir.trial(row["trial"]).log_path
-        print(f"{row['trial']} {row['status']}: {row['error'] or 'not trained yet'} (log: {log})")
+    for folder in (workdir.trial(row["trial"]) for row in unfinished):
+        print(complaint(folder) or f"{folder.name} {folder.status()}: not trained yet (log: {folder.log_path})")
     print(f"{len(trials) - len(unfinished)} of {len(trials)} trials done; table and plots: {workdir.path}")
     return 1 if unfinished else 0
 
@@ -82,6 +87,7 @@ if __name__ == "__main__":
     flags.DEFINE_string("workdir", None, "Folder of the sweep; default: runs/<config file's stem>.")
     flags.DEFINE_enum("launcher", None, ["local"], "How trials are run; default: config.launch.launcher.")
     flags.DEFINE_bool("dry_run", False, "Print every trial with its cost and status; train nothing.")
+    flags.DEFINE_bool("status", False, "Print what runs, since when, how far it is, and what failed; train nothing.")
     flags.DEFINE_list("retry", ["failed"], "Which trials without a result are trained again: failed, diverged or both.")
     flags.register_validator("retry", {"failed", "diverged"}.issuperset, "must be failed, diverged or both")
     flags.DEFINE_bool("accept_changed_model", False, "Go on although the source of a network of your own changed.")

@@ -41,6 +41,7 @@ class TrialFolder:
         self._metrics_path = self.path / "metrics.jsonl"
         self._result_path = self.path / "result.json"
         self._cost_path = self.path / "cost.json"
+        self._lock_path = self.path / ".lock"
 
     def create(self, config: _Json, cost: _Json | None = None) -> None:
         """Writes the resolved config, the cost of its network, and, unless the trial is there already, `queued`.
@@ -93,6 +94,10 @@ class TrialFolder:
 
     def error(self) -> str | None:
         return self._state()[1]
+
+    def changed_at(self) -> float | None:
+        """When the status was written, in seconds since 1970; None where there is none yet."""
+        return self._status_path.stat().st_mtime if self._status_path.exists() else None
 
     def _state(self) -> tuple[str, str | None]:
         """Status and error; a trial is done when its result is there."""
@@ -161,10 +166,21 @@ class TrialFolder:
 
     def locked(self, timeout: float) -> filelock.BaseFileLock:
         """A lock that one process at a time holds on the trial; released by the system when that process ends."""
-        path = self.path / ".lock"
-        if path.is_dir():
-            set_aside(path)
-        return filelock.FileLock(path, timeout=timeout)
+        if self._lock_path.is_dir():
+            set_aside(self._lock_path)
+        return filelock.FileLock(self._lock_path, timeout=timeout)
+
+    def is_locked(self) -> bool:
+        """Whether a process on this machine, or one that shares locks with it, holds the trial now."""
+        if not self._lock_path.is_file():
+            return False
+        try:
+            filelock.FileLock(self._lock_path, timeout=0).acquire().lock.release()
+        except filelock.Timeout:
+            return True
+        except OSError:
+            return False
+        return False
 
 
 class WatchedFolder(TrialFolder):
