@@ -1,7 +1,7 @@
 """Weight files of other frameworks to named arrays, told apart by content; nothing in one is ever run.
 
-HDF5 (Keras 2 and 3), Keras 3's `.keras` archives, safetensors, and PyTorch's `.pth` (known by that ending; only with
-`weights_only=True`).
+HDF5 (Keras 2 and 3), Keras 3's `.keras` archives, safetensors, and what `torch.save` writes (only with
+`weights_only=True`): a state dict, or a training checkpoint that holds some.
 """
 
 import collections
@@ -43,33 +43,48 @@ class KerasLayers:
 
 StateDict = dict[str, np.ndarray]
 
+_PARTS = ("state_dict", "model", "model_state_dict", "module")  # of training checkpoints; averages only on request
+_WRAPPERS = ("module.", "_orig_mod.", "model.")  # what data parallelism, torch.compile and Lightning put before names
+
+
+def split(path: str | pathlib.Path) -> tuple[pathlib.Path, str | None]:
+    """The file of "FILE" or "FILE:PART", and the part of a training checkpoint, such as "model_ema"."""
+    name, _, part = str(path).rpartition(":")
+    return (pathlib.Path(path), None) if not name or pathlib.Path(path).exists() else (pathlib.Path(name), part)
+
 
 def read(path: str | pathlib.Path) -> KerasLayers | StateDict:
-    """Everything in a weight file.
+    """Everything in a weight file, or in a part of it; see `split`.
 
     Raises:
-      UserError: there is no such file, it is damaged, of a format that is not known, or a pickle that is more than
-        tensors.
+      UserError: there is no such file or part, it is damaged, of a format that is not known, or a pickle that is more
+        than tensors, numbers and text.
     """
-    path = pathlib.Path(path)
+    path, part = split(path)
     try:
         with path.open("rb") as file:
             head = file.read(9)
     except OSError as error:
         raise UserError(f"weights {path}: {error.strerror}") from error
     try:
-        content = _parse(path, head)
+        content = _parse(path, head, part)
     except UserError:
         raise
     except Exception as error:  # whatever bytes at random make the readers raise
         raise UserError(f"weights {path}: the file is damaged ({type(error).__name__}: {error})") from error
     if content is None:
         raise UserError(f"weights {path}: unknown format (known: .h5, .weights.h5, .keras, .safetensors, .pth)")
-    return content
+    return content if isinstance(content, KerasLayers) else _unwrapped(content)
 
 
-def _parse(path: pathlib.Path, head: bytes) -> KerasLayers | StateDict | None:
+def _parse(path: pathlib.Path, head: bytes, part: str | None) -> KerasLayers | StateDict | None:
     """What is in the file, or None where its format is not known."""
+    is_torch = head.startswith(b"\x80\x02") or path.suffix.lower() in (".pth", ".pt", ".bin", ".tar", ".ckpt")
+    if head.startswith(b"PK"):
+        with zipfile.ZipFile(path) as archive:
+            is_torch = any(name.endswith("data.pkl") for name in archive.namelist())
+    if part and not is_torch:
+        raise UserError(f"weights {path}:{part}: only a training checkpoint of PyTorch's has parts")
     if head.startswith(b"\x89HDF"):
         with h5py.File(path, "r") as file:
             return _keras(file)
@@ -77,7 +92,7 @@ def _parse(path: pathlib.Path, head: bytes) -> KerasLayers | StateDict | None:
         return _keras_archive(path)
     if head[8:9] == b"{":
         return safetensors.numpy.load_file(path)
-    return _torch(path) if path.suffix in (".pth", ".pt", ".bin") else None
+    return _torch(path, part) if is_torch else None
 
 
 def _keras(file: h5py.Group) -> KerasLayers:
@@ -137,7 +152,7 @@ def _keras_archive(path: pathlib.Path) -> KerasLayers:
         return _keras(file)
 
 
-def _torch(path: pathlib.Path) -> StateDict:
+def _torch(path: pathlib.Path, part: str | None) -> StateDict:
     try:
         import torch
     except ImportError as error:
@@ -149,6 +164,31 @@ def _torch(path: pathlib.Path) -> StateDict:
     except pickle.UnpicklingError as error:
         reason = str(error).strip().splitlines()[-1]
         raise UserError(f"weights {path}: refused, this is no pickle of tensors alone ({reason})") from error
-    if not isinstance(state, Mapping) or not all(isinstance(value, torch.Tensor) for value in state.values()):
-        raise UserError(f"weights {path}: this is no state dict (names and tensors); save model.state_dict()")
+
+    def is_state_dict(value) -> bool:
+        return isinstance(value, Mapping) and all(isinstance(leaf, torch.Tensor) for leaf in value.values())
+
+    if part is not None or not is_state_dict(state):
+        entries = state.items() if isinstance(state, Mapping) else ()
+        state = _part(path, part, {name: value for name, value in entries if is_state_dict(value) and value})
     return {name: value.float().numpy() for name, value in state.items()}
+
+
+def _part(path: pathlib.Path, part: str | None, parts: Mapping[str, Mapping]) -> Mapping:
+    """One of the state dicts of a training checkpoint."""
+    known = f"it has {', '.join(map(repr, parts))}" if parts else "it has none; save model.state_dict()"
+    if part is not None:
+        if part not in parts:
+            raise UserError(f"weights {path}:{part}: no such state dict (names and tensors) in the file; {known}")
+        return parts[part]
+    if found := [name for name in _PARTS if name in parts]:
+        return parts[found[0]]
+    raise UserError(f"weights {path}: which state dict (names and tensors) is meant? {known}; say {path}:NAME")
+
+
+def _unwrapped(content: StateDict) -> StateDict:
+    """Without the words that wrappers put before every name."""
+    content = {name: value for name, value in content.items() if name != "n_averaged"}
+    while content and (word := next((w for w in _WRAPPERS if all(name.startswith(w) for name in content)), None)):
+        content = {name.removeprefix(word): value for name, value in content.items()}
+    return content

@@ -5,7 +5,7 @@ Modules of ours are named by their path, "block03_expand/conv"; variables by col
 """
 
 import itertools
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
 import flax.linen as nn
@@ -33,17 +33,30 @@ class Mismatch(Exception):
     """A tensor has no place, or a variable has no tensor, or one is of the wrong shape."""
 
 
-def match(content: KerasLayers | StateDict, source: str, model: nn.Module, shapes: Mapping[str, Any]) -> Tensors:
+def match(
+    content: KerasLayers | StateDict,
+    source: str,
+    model: nn.Module,
+    shapes: Mapping[str, Any],
+    without: Collection[str] = (),
+) -> Tensors:
     """Gives every tensor of a file its place among the variables.
+
+    Args:
+      content: of the file.
+      source: "keras", "torchvision" or "timm".
+      model: ours.
+      shapes: of its variables, by path.
+      without: modules of ours that the file does not have.
 
     Raises:
       Mismatch: a tensor has no place, or a layer has no tensor.
     """
     modules = in_order(shapes)
     if isinstance(content, KerasLayers):
-        return _match_keras(content, model, modules)
+        return _match_keras(content, model, [module for module in modules if module not in without])
     names = torchvision_names(modules) if source == "torchvision" else timm_names(model, modules)
-    return _match_torch(content, names)
+    return _match_torch(content, {module: name for module, name in names.items() if module not in without})
 
 
 def _match_keras(content: KerasLayers, model: nn.Module, modules: list[str]) -> Tensors:

@@ -69,7 +69,8 @@ def load(path: str, model: nn.Module, variables: Variables, fresh_head: bool = F
       path: of the file.
       model: a network of `registry.MODELS`.
       variables: of the model, as arrays or as shapes.
-      fresh_head: leave the last dense layer as it is in `variables` where the file's has another number of classes.
+      fresh_head: leave the last dense layer as it is in `variables` where the file's has another number of classes, or
+        where the file has none; then also the hidden one before it, if the file lacks both.
 
     Returns:
       {"params", "batch_stats"}, float32.
@@ -81,7 +82,7 @@ def load(path: str, model: nn.Module, variables: Variables, fresh_head: bool = F
     source = _source(path, content)
     shapes = traverse_util.flatten_dict(variables, sep="/")
     try:
-        found = match(content, source, model, shapes)
+        found = (_match_with_or_without_head if fresh_head else match)(content, source, model, shapes)
         if fresh_head:
             found = {key: value for key, value in found.items() if HEAD not in key or _fits(value, shapes[key])}
         _check(found, shapes)
@@ -90,6 +91,19 @@ def load(path: str, model: nn.Module, variables: Variables, fresh_head: bool = F
         raise UserError(f"weights {path} do not fit {_describe(model)}: {error}{hint}") from error
     arrays = {key: found[key][1].astype(np.float32) if key in found else shapes[key] for key in shapes}
     return traverse_util.unflatten_dict(arrays, sep="/")
+
+
+def _match_with_or_without_head(
+    content: KerasLayers | StateDict, source: str, model: nn.Module, shapes: Mapping[str, Any]
+) -> Tensors:
+    """As `names.match`; what a file lacks without its head (`*_no_top.h5`) is no mismatch."""
+    try:
+        return match(content, source, model, shapes)
+    except Mismatch:
+        for head in ((HEAD,), ("classifier/hidden", HEAD)):
+            with contextlib.suppress(Mismatch):
+                return match(content, source, model, shapes, without=head)
+        raise
 
 
 def check(config) -> None:
@@ -133,16 +147,16 @@ def _recipe(source: str, path: str, model_name: str, stem_channels: int | None =
             usual["data.eval_crop_fraction"] = 0.9
     else:
         usual = tensorflow | shorter_side | _INCEPTION  # the tf_ models: ported from TF-slim
-    return usual | _from_hub(pathlib.Path(path).with_name("config.json"))
+    return usual | _from_hub(files.split(path)[0].with_name("config.json"))
 
 
 @functools.cache
 def _shorter_side(path: str, model_name: str) -> int:
     """In pixels, for a crop of 224, of a file of torchvision's."""
     for digest, side in _SHORTER_SIDES.items():
-        if pathlib.Path(path).stem.endswith(f"-{digest}"):
+        if files.split(path)[0].stem.endswith(f"-{digest}"):
             return side
-    with contextlib.suppress(OSError), open(path, "rb") as file:
+    with contextlib.suppress(OSError), files.split(path)[0].open("rb") as file:
         if side := _SHORTER_SIDES.get(hashlib.file_digest(file, "sha256").hexdigest()[:8]):
             return side
     if model_name != "mobilenet_v3_small":

@@ -86,12 +86,13 @@ def _found(config: ConfigDict) -> dict[str, Any]:
             f"config.train.init_from={path!r}: weights of Keras, torchvision and timm are those of the networks here, "
             f"not of {config.model.name}"
         )
-    from mnet_jax.pretrained import recipes
+    from mnet_jax.pretrained import files, recipes
 
     found["data.channels"] = 3 if config.data.channels is None else None  # as the weights have them
-    return (
-        found | recipes.recipe(path, config.model.name) | {"train.init_fingerprint": _content_of(path, _changed(path))}
-    )
+    recipe = recipes.recipe(path, config.model.name)
+    file, part = files.split(path)
+    fingerprint = _content_of(str(file), _changed(str(file))) + (f":{part}" if part else "")
+    return found | recipe | {"train.init_fingerprint": fingerprint}
 
 
 def _register_builder(name: str, folder: pathlib.Path) -> None:

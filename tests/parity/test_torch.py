@@ -224,6 +224,32 @@ def test_damaged_and_other_pth_files_are_refused(tmp_path):
     path.write_bytes(whole[: len(whole) // 2])
     with pytest.raises(UserError, match="the file is damaged"):
         recipes.recipe(str(path), "mobilenet_v2")
-    torch.save({"model": model.state_dict(), "epoch": 3}, path)
-    with pytest.raises(UserError, match=r"no state dict .* save model.state_dict\(\)"):
-        recipes.recipe(str(path), "mobilenet_v2")
+    for content in ({"epoch": 3}, model.state_dict()["features.0.0.weight"], [1, 2]):
+        torch.save(content, path)
+        with pytest.raises(UserError, match=r"which state dict .* it has none; save model.state_dict\(\)"):
+            recipes.recipe(str(path), "mobilenet_v2")
+
+
+@pytest.mark.parametrize("name", ["last.pth.tar", "LAST.PTH", "last.ckpt", "last"])
+def test_a_training_checkpoint_gives_its_weights_or_their_averages(tmp_path, name):
+    """As timm, torchvision's references and Lightning write them; the ending says nothing, the content does."""
+    model, averaged = (torchvision_model("mobilenet_v2", width_mult=0.35) for _ in range(2))
+    optimizer = torch.optim.SGD(model.parameters(), 0.1, momentum=0.9)
+    x = images(64)
+    options = {"name": "mobilenet_v2", "num_classes": CLASSES, "alpha": 0.35}
+    rest = {"epoch": 3, "arch": "mobilenet_v2", "optimizer": optimizer.state_dict()}
+    for key, ema_key, word in (
+        ("state_dict", "state_dict_ema", "module."),
+        ("model", "model_ema", "_orig_mod.module."),
+    ):
+        wrapped = {word + name: value for name, value in model.state_dict().items()}
+        averages = {"n_averaged": torch.tensor(7)} | {f"module.{k}": v for k, v in averaged.state_dict().items()}
+        path = tmp_path / name
+        torch.save(rest | {key: wrapped, ema_key: averages}, path)
+        assert_parity(our_logits(path, x, **options)[2], logits(model, x), TOLERANCE)
+        assert_parity(our_logits(f"{path}:{ema_key}", x, **options)[2], logits(averaged, x), TOLERANCE)
+        with pytest.raises(UserError, match=rf"{path}:ema: no such state dict .* it has '{key}', '{ema_key}'"):
+            our_logits(f"{path}:ema", x, **options)
+    torch.save(rest | {"model_ema": averages}, path)
+    with pytest.raises(UserError, match=rf"which state dict .* it has 'model_ema'; say {path}:NAME"):
+        our_logits(path, x, **options)

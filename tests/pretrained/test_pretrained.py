@@ -267,3 +267,54 @@ def test_timms_wider_v1_is_evaluated_at_a_crop_of_its_own(tmp_path):
         model, variables = foreign_weights.make("mobilenet_v1", alpha=alpha)
         path = foreign_weights.write_timm(tmp_path / f"{alpha}.safetensors", model, variables)
         assert recipes.recipe(path, "mobilenet_v1")["data.eval_crop_fraction"] == fraction
+
+
+@pytest.mark.parametrize("word", ["module.", "_orig_mod.", "model.", "_orig_mod.module."])
+def test_what_a_wrapper_put_before_every_name_is_taken_away(torch_file, word):
+    model, change = torch_file
+    expected = load(change(lambda tensors: None), model)
+
+    def wrap(tensors):
+        for name in list(tensors):
+            tensors[word + name] = tensors.pop(name)
+
+    foreign_weights.assert_equal(load(change(wrap), model), traverse_util.flatten_dict(expected, sep="/"))
+
+
+def test_only_a_training_checkpoint_has_parts(torch_file):
+    model, change = torch_file
+    with pytest.raises(UserError, match=r"w\.safetensors:ema: only a training checkpoint of PyTorch's has parts"):
+        load(f"{change(lambda tensors: None)}:ema", model)
+    with pytest.raises(UserError, match=r"weights absent: No such file"):
+        load("absent:ema", model)
+
+
+def _fine_tuned(path, model):
+    own = {key: np.zeros(leaf.shape, np.float32) for key, leaf in shapes(model).items()}
+    loaded = recipes.load(path, model, traverse_util.unflatten_dict(own, sep="/"), fresh_head=True)
+    return traverse_util.flatten_dict(loaded, sep="/")
+
+
+@pytest.mark.parametrize(("name", "head"), [("mobilenet_v1", "logits"), ("mobilenet_v3_small", "classifier")])
+def test_a_keras_file_without_its_top_starts_a_fine_tuning(tmp_path, name, head):
+    """`*_no_top.h5`; V3's has neither the last layer nor the hidden one before it."""
+    model, variables = foreign_weights.make(name, alpha=0.5)
+    body = {key: value for key, value in variables.items() if head not in key}
+    path = foreign_weights.write_keras(tmp_path / "w_no_top.h5", body)
+    for key, value in _fine_tuned(path, model).items():
+        np.testing.assert_array_equal(value, body.get(key, np.zeros_like(value)), err_msg=key)
+    with pytest.raises(UserError, match="the file has no layer for classifier/"):
+        load(path, model)
+
+
+def test_a_state_dict_without_its_head_starts_a_fine_tuning(torch_file):
+    model, change = torch_file
+    whole = traverse_util.flatten_dict(load(change(lambda tensors: None), model), sep="/")
+    path = change(lambda tensors: [tensors.pop(f"classifier.1.{name}") for name in ("weight", "bias")])
+    for key, value in _fine_tuned(path, model).items():
+        np.testing.assert_array_equal(value, np.zeros_like(value) if "logits" in key else whole[key], err_msg=key)
+    with pytest.raises(UserError, match=r"the file has no classifier\.1\.weight"):
+        load(path, model)
+    path = change(lambda tensors: tensors.pop("features.18.1.bias"))
+    with pytest.raises(UserError, match=r"the file has no features\.18\.1\.bias"):
+        _fine_tuned(path, model)
