@@ -4,6 +4,11 @@ Each reads its share of every batch and holds its part of the mesh; process 0 al
 must see. They take every decision at the same step.
 """
 
+import contextlib
+import logging
+import os
+from collections.abc import Iterator
+
 import jax
 import numpy as np
 from jax.experimental import multihost_utils
@@ -11,6 +16,9 @@ from jax.experimental import multihost_utils
 from mnet_jax.devices.signals import Interruption
 from mnet_jax.errors import UserError
 
+_log = logging.getLogger(__name__)
+
+_HEARTBEAT_SECONDS = 30  # of silence, after which a process counts as gone, and all are ended
 _AGREE_EVERY = 20  # looks; to agree, the processes wait for each other
 
 
@@ -39,13 +47,36 @@ def initialize(launch) -> None:
             "process_id": launch.process_id,
         }
     try:
-        jax.distributed.initialize(**fields)
+        jax.distributed.initialize(**fields, heartbeat_timeout_seconds=_HEARTBEAT_SECONDS)
     except (ValueError, RuntimeError) as error:
         raise UserError(f"config.launch.coordinator={launch.coordinator!r}: {error}") from error
 
 
 def is_writer() -> bool:
     return jax.process_index() == 0
+
+
+def as_writer_says(value: int) -> int:
+    """The value that process 0 calls this with, in all processes; what is read from files is decided by one."""
+    return int(multihost_utils.broadcast_one_to_all(np.int32(value))) if jax.process_count() > 1 else value
+
+
+@contextlib.contextmanager
+def together() -> Iterator[None]:
+    """Ends this process at once, with exit code 2 or 1, where an exception leaves the block, if there are others.
+
+    They wait for it in a step, for ever; when its heartbeats stop, JAX ends them, too.
+    """
+    try:
+        yield
+    except Exception as error:
+        if jax.process_count() == 1:
+            raise
+        is_users = isinstance(error, UserError)
+        reason = None if is_users else error
+        _log.error("process %d of %d: error: %s", jax.process_index(), jax.process_count(), error, exc_info=reason)
+        logging.shutdown()
+        os._exit(2 if is_users else 1)  # without the barrier at exit, where the others would be waited for
 
 
 def wait_for_all(what: str) -> None:

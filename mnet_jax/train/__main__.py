@@ -15,10 +15,21 @@ from mnet_jax import cli
 
 
 def main(file) -> int:
+    from mnet_jax.devices import multihost
+    from mnet_jax.devices.process import configure
+    from mnet_jax.train import inputs
+
+    configure()
+    config = inputs.settle(file.config)
+    multihost.initialize(config.launch)
+    with multihost.together():
+        return _train(config, flags.FLAGS.workdir or cli.default_workdir(file))
+
+
+def _train(config, workdir) -> int:
     from mnet_jax.config.identity import trial_hash
     from mnet_jax.cost.layers import as_dict, count_network
     from mnet_jax.devices import multihost
-    from mnet_jax.devices.process import configure
     from mnet_jax.devices.signals import Interrupted
     from mnet_jax.sweep.launchers.worker import log_file
     from mnet_jax.sweep.run import check_sources, check_version, keep_source, mend
@@ -26,11 +37,8 @@ def main(file) -> int:
     from mnet_jax.train.loop import train
     from mnet_jax.workdir.files import DONE, WatchedFolder, Workdir
 
-    configure()
-    config = inputs.settle(file.config)
-    multihost.initialize(config.launch)
     inputs.prepare(config)
-    directory = Workdir(flags.FLAGS.workdir or cli.default_workdir(file))
+    directory = Workdir(workdir)
     inputs.check_workdir(config, directory.path)
     (name,) = directory.known_as([f"base-{trial_hash(config)}"])
     folder, cost = directory.trial(name), count_network(config)

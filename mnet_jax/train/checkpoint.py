@@ -9,7 +9,7 @@ import jax
 import numpy as np
 import orbax.checkpoint as ocp
 
-from mnet_jax.devices.multihost import is_writer
+from mnet_jax.devices.multihost import as_writer_says, is_writer
 from mnet_jax.errors import UserError
 from mnet_jax.workdir.files import read_json, set_aside, write_json
 
@@ -37,7 +37,7 @@ class Checkpoints:
         """
         self._folder, self._read_only = folder.absolute(), read_only
         self._saving: int | None = None
-        if not read_only:
+        if is_writer() and not read_only:
             for path in (self._folder, *self._folder.glob("*")):
                 if path.is_file() and (path == self._folder or path.name.isdigit()):
                     self._pass_over(path, "it is a file, not a folder")
@@ -83,26 +83,39 @@ class Checkpoints:
         self._manager.wait_until_finished()
         expected = jax.tree.map(lambda leaf: np.empty(leaf.shape, leaf.dtype), abstract_state)
         args = ocp.args.Composite(state=ocp.args.StandardRestore(expected), clock=ocp.args.JsonRestore())
-        for step in sorted(self._manager.all_steps(), reverse=True):
+        passed_over: set[int] = set()
+        while (step := self._newest_sound(passed_over)) is not None:
             path = self._folder / str(step)
-            reason = _damage(path)
-            if reason is None:
-                try:
-                    _check_network(path, self._manager.item_metadata(step)["state"].tree, abstract_state)
-                    restored = self._manager.restore(step, args=args)
-                    return restored["state"], restored["clock"]
-                except UserError:
-                    raise
-                except Exception as error:  # whatever a reader makes of files that have no checksums
-                    reason = str(error).partition("\n")[0][:300]
-            self._pass_over(path, reason)
-            self._manager.reload()
+            try:
+                _check_network(path, self._manager.item_metadata(step)["state"].tree, abstract_state)
+                restored = self._manager.restore(step, args=args)
+                return restored["state"], restored["clock"]
+            except UserError:
+                raise
+            except Exception as error:  # whatever a reader makes of files that have no checksums
+                passed_over.add(step)
+                self._pass_over(path, str(error).partition("\n")[0][:300])
         return None
 
     def close(self) -> None:
         """Waits for what is being written."""
         self._manager.wait_until_finished()
         self._manager.close()
+
+    def _newest_sound(self, passed_over: set[int]) -> int | None:
+        """The newest step whose files are as written, as process 0 finds it; those that are not are passed over."""
+        found = -1
+        if is_writer():
+            for step in sorted(set(self._manager.all_steps()) - passed_over, reverse=True):
+                path = self._folder / str(step)
+                if (reason := _damage(path)) is None:
+                    found = step
+                    break
+                passed_over.add(step)
+                self._pass_over(path, reason)
+        found = as_writer_says(found)
+        self._manager.reload()
+        return None if found < 0 else found
 
     def _write_checksums(self) -> None:
         """Called when all files of a step are there, but it is not renamed to its final name yet."""
@@ -114,7 +127,7 @@ class Checkpoints:
 
     def _pass_over(self, path: pathlib.Path, reason: str) -> None:
         trial = self._folder.parent.name
-        if self._read_only:
+        if self._read_only or not is_writer():
             _log.warning("%s: %s is damaged and passed over: %s", trial, path, reason)
         else:
             _log.warning("%s: %s is damaged and now named %s: %s", trial, path, set_aside(path).name, reason)

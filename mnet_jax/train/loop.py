@@ -45,6 +45,7 @@ def train(folders: Sequence[TrialFolder], interruption: Interruption) -> None:
 
     Raises:
       Interrupted: the interruption had a reason; everything is saved.
+      Exception: of several processes, what was raised in this one; the trial cannot go on without it.
       OutOfMemory: there was more than one trial; what could be was saved, and those that have not ended are `running`.
       filelock.Timeout: another process trains one of the trials.
     """
@@ -82,6 +83,8 @@ class _Loop:
                 raise OutOfMemory(str(error)) from error
             for folder in self._folders:
                 _record_failure(folder, error)
+            if jax.process_count() > 1:
+                raise
         finally:
             decoded = sum(stream.num_decoded for stream in self._streams.values())
             _log.info("images decoded: %d, for %d trials", decoded, count)
@@ -239,7 +242,8 @@ class _Loop:
         except Interrupted:
             raise
         except Exception as error:
-            if self._is_too_much(error):
+            is_alone = jax.process_count() > 1 and not isinstance(error, Diverged)  # the other processes go on
+            if self._is_too_much(error) or is_alone:
                 raise
             for folder in folders:
                 _record_failure(folder, error)

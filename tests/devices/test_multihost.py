@@ -110,6 +110,63 @@ def test_a_signal_to_one_process_stops_both_and_both_resume(start, tmp_path):
     assert f"resumed from step {saved} of 120" in (trial_in(tmp_path).log_path).read_text()
 
 
+BROKEN = """
+import os
+import flax.linen as nn
+import jax
+from mnet_jax import presets, register_model
+
+
+class Broken(nn.Module):
+    num_classes: int
+
+    @nn.compact
+    def __call__(self, x, train):
+        if train and str(jax.process_index()) == os.environ.get("BROKEN"):
+            raise ValueError("this process is broken")
+        return nn.Dense(self.num_classes)(x.mean((1, 2)))
+
+
+register_model("broken", Broken)
+
+
+def get_config():
+    config = presets.get("mnist5k")
+    config.input_size, config.model.name = 16, "broken"
+    splits = {"train_split": "train[:256]", "validation_split": "validation[:72]", "test_split": "test[:100]"}
+    config.data.update(data_dir=os.environ["TINY_DATA_DIR"], **splits)
+    config.train.update(batch_size=64, epochs=50.0, checkpoint_every_epochs=0.25)
+    return config
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("fault", ["raises in 0", "raises in 1", "kills 0", "kills 1"])
+def test_what_ends_one_process_ends_all_and_the_next_run_goes_on(start, tmp_path, fault, monkeypatch):
+    """None waits for ever for one that has gone: at most the time of JAX's heartbeats."""
+    what, number = fault.split()[0], int(fault[-1])
+    (tmp_path / "broken.py").write_text(BROKEN)
+    config = ("--config", str(tmp_path / "broken.py"))
+    if what == "raises":
+        monkeypatch.setenv("BROKEN", str(number))
+    processes = start(tmp_path / "work", 2, 2, *config)
+    if what == "kills":
+        deadline = time.monotonic() + 200
+        while not (list(tmp_path.glob("work/trials/*")) and trial_in(tmp_path / "work").saved_step() > 3):
+            assert time.monotonic() < deadline
+            time.sleep(0.1)
+        processes[number].kill()
+    outputs = [process.communicate(timeout=240)[0] for process in processes]
+    assert all(process.returncode != 0 for process in processes), outputs
+    if what == "raises":
+        assert "ValueError: this process is broken" in outputs[number]
+        assert processes[number].returncode == 1
+    monkeypatch.delenv("BROKEN", raising=False)
+    finish(start(tmp_path / "work", 2, 2, *config))
+    if what == "kills":
+        assert "resumed from step" in trial_in(tmp_path / "work").log_path.read_text()
+
+
 def test_a_process_that_does_not_know_its_number_is_refused(data_dir):
     config = make_tiny(data_dir)
     multihost.initialize(config.launch)
