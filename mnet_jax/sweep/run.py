@@ -96,6 +96,8 @@ def _told(workdir: Workdir) -> Iterator[None]:
     """A disk that is full, or a folder that cannot be written any more, ends a sweep in one line."""
     try:
         yield
+    except BrokenPipeError:  # of what is printed
+        raise
     except OSError as error:
         raise UserError(
             f"the sweep in {workdir.path} stopped: {error.strerror or error}"

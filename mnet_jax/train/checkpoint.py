@@ -44,10 +44,8 @@ class Checkpoints:
         self._manager = ocp.CheckpointManager(
             self._folder,
             options=ocp.CheckpointManagerOptions(
-                max_to_keep=None if read_only else _KEPT,
-                save_interval_steps=0 if read_only else 1,
-                create=not read_only,
-                read_only=read_only,
+                max_to_keep=_KEPT,
+                create=not read_only,  # Orbax's own `read_only` warns of itself
                 async_options=ocp.AsyncOptions(post_finalization_callback=self._write_checksums),
             ),
             item_handlers={"state": ocp.StandardCheckpointHandler(), "clock": ocp.JsonCheckpointHandler()},

@@ -1,3 +1,4 @@
+import logging
 import pathlib
 import random
 
@@ -121,6 +122,18 @@ def test_where_none_is_sound_there_is_none(tmp_path):
     assert restored_step(folder) is None
     assert restored_step(folder, read_only=True) is None
     assert sorted(path.name for path in folder.iterdir()) == ["7.damaged", "9.damaged"]
+
+
+def test_who_only_reads_leaves_everything_as_it_is_and_is_told_nothing(tmp_path, caplog):
+    assert Checkpoints(tmp_path / "none", read_only=True).latest_step() is None
+    assert Checkpoints(tmp_path / "none", read_only=True).restore(abstract()) is None
+    folder = saved(tmp_path / "checkpoints", 7, 9)
+    before = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*")}
+    caplog.clear()
+    assert restored_step(folder, read_only=True) == 9
+    assert {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*")} == before
+    assert not (tmp_path / "none").exists()
+    assert [record for record in caplog.records if record.levelno >= logging.WARNING] == []
 
 
 def test_files_where_folders_belong_are_moved_out_of_the_way(tmp_path):
