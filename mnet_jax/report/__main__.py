@@ -40,7 +40,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         parser.error(str(error))
     except OSError as error:
         parser.error(f"cannot write {target.path}: {error.strerror}")
-    print(*filter(None, (as_table(rows), as_summary(rows))), sep="\n\n")
+    complaints = "\n".join(f"{row['trial']} {row['status']}: {row['error']}" for row in rows if row["error"])
+    print(*filter(None, (as_table(rows), as_summary(rows), complaints)), sep="\n\n")
     print("\n".join(paths) or "no trial is done yet: nothing to draw")
     return 0
 

@@ -41,7 +41,8 @@ def test_the_command_collects_anew_and_draws_without_jax(workdir):
 def test_a_broken_trial_is_listed_and_the_others_are_drawn(workdir, capsys):
     (workdir.trial("trial-00000001").path / "config.json").write_text("{")
     assert report.main(["--workdir", str(workdir.path)]) == 0
-    assert "failed" in capsys.readouterr().out
+    printed = capsys.readouterr().out
+    assert f"trial-00000001 failed: {workdir.trial('trial-00000001').path / 'config.json'} is damaged (" in printed
     assert (workdir.path / "accuracy_vs_params.png").exists()
 
 
