@@ -4,6 +4,7 @@ HDF5 (Keras 2 and 3), Keras 3's `.keras` archives, safetensors, and what `torch.
 `weights_only=True`): a state dict, or a training checkpoint that holds some.
 """
 
+import argparse
 import collections
 import dataclasses
 import io
@@ -58,7 +59,7 @@ def read(path: str | pathlib.Path) -> KerasLayers | StateDict:
 
     Raises:
       UserError: there is no such file or part, it is damaged, of a format that is not known, or a pickle that is more
-        than tensors, numbers and text.
+        than tensors, numbers, text and parsed options.
     """
     path, part = split(path)
     try:
@@ -160,9 +161,11 @@ def _torch(path: pathlib.Path, part: str | None) -> StateDict:
             f"weights {path}: reading a .pth file needs PyTorch (pip install torch); safetensors need nothing"
         ) from error
     try:
-        state = torch.load(path, map_location="cpu", weights_only=True)
+        with torch.serialization.safe_globals([argparse.Namespace]):  # the options that timm and torchvision keep
+            state = torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
-        reason = str(error).strip().splitlines()[-1]
+        lines = str(error).strip().splitlines()
+        reason = next((line.strip() for line in lines if "WeightsUnpickler error" in line), lines[0])
         raise UserError(f"weights {path}: refused, this is no pickle of tensors alone ({reason})") from error
 
     def is_state_dict(value) -> bool:
@@ -171,7 +174,7 @@ def _torch(path: pathlib.Path, part: str | None) -> StateDict:
     if part is not None or not is_state_dict(state):
         entries = state.items() if isinstance(state, Mapping) else ()
         state = _part(path, part, {name: value for name, value in entries if is_state_dict(value) and value})
-    return {name: value.float().numpy() for name, value in state.items()}
+    return {name: value.detach().float().numpy() for name, value in state.items()}
 
 
 def _part(path: pathlib.Path, part: str | None, parts: Mapping[str, Mapping]) -> Mapping:

@@ -10,8 +10,8 @@ import contextlib
 import functools
 import hashlib
 import json
-import logging
 import pathlib
+import sys
 from collections.abc import Mapping
 from typing import Any
 
@@ -26,8 +26,6 @@ from mnet_jax.models import registry
 from mnet_jax.pretrained import files
 from mnet_jax.pretrained.files import KerasLayers, StateDict
 from mnet_jax.pretrained.names import HEAD, Mismatch, Tensors, match
-
-_log = logging.getLogger(__name__)
 
 _ALPHAS = (0.25, 0.35, 0.5, 0.75, 1.0, 1.1, 1.2, 1.25, 1.3, 1.4, 1.5)
 
@@ -160,12 +158,10 @@ def _shorter_side(path: str, model_name: str) -> int:
         if side := _SHORTER_SIDES.get(hashlib.file_digest(file, "sha256").hexdigest()[:8]):
             return side
     if model_name != "mobilenet_v3_small":
-        _log.warning(
-            "weights %s: is no file that torchvision publishes; images are resized to 256 and cropped to 224 as for "
-            "its first weights of %s, --config.data.eval_crop_fraction=%s is the crop of its second",
-            path,
-            model_name,
-            224 / 232,
+        print(
+            f"weights {path}: is no file that torchvision publishes; images are resized to 256 and cropped to 224 as "
+            f"for its first weights of {model_name}; --config.data.eval_crop_fraction={224 / 232} is for its second",
+            file=sys.stderr,
         )
     return 256
 
@@ -174,8 +170,10 @@ def _from_hub(path: pathlib.Path) -> dict[str, Any]:
     """The recipe that timm's hub keeps beside a file; a `config.json` of anything else says nothing."""
     try:
         hub = json.loads(path.read_text())
-    except (OSError, ValueError):
+    except FileNotFoundError:
         return {}
+    except (OSError, ValueError) as error:
+        raise UserError(f"{path}: cannot be read ({error}); it would say how the images were prepared") from error
     if not isinstance(hub, dict) or "pretrained_cfg" not in hub:
         return {}
     try:

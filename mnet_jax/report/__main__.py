@@ -32,6 +32,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         parser.error(f"--output {given.output}: is a workdir with trials of its own; choose another folder")
     try:
         rows = results.results(*given.workdir)
+        if given.output and target.results_path.exists():
+            left_out = {row["trial"] for row in results.read(target.results_path)} - {row["trial"] for row in rows}
+            if left_out:
+                parser.error(f"--output {given.output}: its table has {min(left_out)}, which no --workdir has")
         target.path.mkdir(parents=True, exist_ok=True)
         if given.output or target.has_trials():
             results.write(target, rows)

@@ -2,6 +2,7 @@
 
 import concurrent.futures
 import contextlib
+import errno
 import json
 import os
 from collections.abc import Collection, Iterable, Iterator, Mapping
@@ -28,6 +29,8 @@ from mnet_jax.workdir.software import software
 
 LAUNCHERS = {"local": local.launch}
 RETRIED = (FAILED, DIVERGED)
+
+_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO, errno.ESTALE)  # what no program can help
 
 
 def run(
@@ -96,9 +99,10 @@ def _told(workdir: Workdir) -> Iterator[None]:
     """A disk that is full, or a folder that cannot be written any more, ends a sweep in one line."""
     try:
         yield
-    except BrokenPipeError:  # of what is printed
-        raise
     except OSError as error:
+        is_there = os.fspath(error.filename or "").startswith(os.fspath(workdir.path))
+        if error.errno not in _DISK and not is_there:
+            raise
         raise UserError(
             f"the sweep in {workdir.path} stopped: {error.strerror or error}"
             f"{f' ({error.filename})' if error.filename else ''}; what was saved stays, the same command goes on"
@@ -129,7 +133,7 @@ def run_sweep(
       A row per trial in the workdir; "status" says what became of it.
 
     Raises:
-      UserError: as `grid.expand` and `run`; nothing was trained then.
+      UserError: as `grid.expand` and `run`.
     """
     trials = expand(config, overrides, say=print)
     return run(config, trials, Workdir(workdir), launcher or config.launch.launcher, accept_changed_model, retry)
@@ -144,11 +148,15 @@ def not_done(
 
 
 def mend(workdir: Workdir) -> None:
-    """Sets a damaged `sweep.json` aside, and says so; what it said of the trials stands in their folders, too."""
+    """Sets a damaged `sweep.json` aside, and says so.
+
+    What the trials cost stands in their folders, too. That they saw their images in this version's order is taken for
+    granted then, and a source that changed has to be accepted again.
+    """
     try:
         workdir.sweep()
     except Damaged as error:
-        print(f"{error}: now named {workdir.set_sweep_aside().name}, and written anew")
+        print(f"{error}: now named {workdir.set_sweep_aside().name}")
 
 
 def check_version(workdir: Workdir) -> None:

@@ -52,6 +52,8 @@ class TrialFolder:
             set_aside(self.path)
         self.path.mkdir(parents=True, exist_ok=True)
         if self._is_done():
+            if cost is not None and not self.cost():
+                write_checked(self._cost_path, cost)
             with contextlib.suppress(Damaged):
                 self.config()
                 return
@@ -107,8 +109,10 @@ class TrialFolder:
             said = read_json(self._status_path)
             if (status := said.get("status", QUEUED)) not in STATUSES:
                 raise Damaged(f"{self._status_path} is damaged ({status!r} is no status)")
+            if status != DONE:
+                return status, said.get("error")
             self.result()
-            return (QUEUED, f"{self._result_path} holds no result") if status == DONE else (status, said.get("error"))
+            return QUEUED, f"{self._result_path} holds no result"
         except Damaged as error:
             return QUEUED, str(error)
 

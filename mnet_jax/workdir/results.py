@@ -112,7 +112,9 @@ def _without_repetitions(rows: list[Row]) -> list[Row]:
         key = (row["trial"].rpartition("-")[2], row.get("replicate"))
         if key not in found or (row["status"] == DONE and found[key]["status"] != DONE):
             found[key] = row
-    return list(found.values())
+    done = {name for (name, _), row in found.items() if row["status"] == DONE}
+    unreadable = [key for key, row in found.items() if key[1] is None and key[0] in done and row["status"] != DONE]
+    return [row for key, row in found.items() if key not in unreadable]
 
 
 def _as_rows(trials: list["_Trial"]) -> list[Row]:
@@ -164,6 +166,7 @@ def read(path) -> list[Row]:
             return [
                 dict.fromkeys(COLUMNS) | {key: _parse(key, cell) for key, cell in zip(columns, line, strict=True)}
                 for line in lines
+                if line
             ]
     except (OSError, ValueError, csv.Error) as error:
         raise Damaged(f"{path} is damaged ({getattr(error, 'strerror', None) or error})") from error

@@ -24,5 +24,6 @@ def expected(environment, tmp_path_factory):
 @pytest.mark.parametrize("seed", range(10))
 def test_the_same_command_again_ends_as_if_nothing_had_happened(seed, expected, environment, tmp_path):
     outcome = inflict(seed, environment, tmp_path)
+    assert outcome.has_hit, f"{outcome.what}: the sweep had ended before\n{outcome.output}"
     assert outcome.codes[1] == 0, f"{outcome.what}\n{outcome.output}"
     assert outcome.table.items() >= expected.items(), f"{outcome.what}\n{outcome.output}"

@@ -1,3 +1,4 @@
+import argparse
 import io
 import math
 
@@ -238,6 +239,7 @@ def test_a_training_checkpoint_gives_its_weights_or_their_averages(tmp_path, nam
     x = images(64)
     options = {"name": "mobilenet_v2", "num_classes": CLASSES, "alpha": 0.35}
     rest = {"epoch": 3, "arch": "mobilenet_v2", "optimizer": optimizer.state_dict()}
+    rest["args"] = argparse.Namespace(model="mobilenet_v2", lr=0.1)
     for key, ema_key, word in (
         ("state_dict", "state_dict_ema", "module."),
         ("model", "model_ema", "_orig_mod.module."),

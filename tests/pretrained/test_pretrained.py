@@ -236,30 +236,33 @@ def test_the_hubs_config_beside_a_file_is_followed(tmp_path):
         (tmp_path / "config.json").write_text(json.dumps(broken))
         with pytest.raises(UserError, match=r"config.json: not as timm's hub writes it"):
             recipes.recipe(path, "mobilenet_v3_small")
-    for foreign in ("{}", "[]", '{"model": {"name": "mobilenet_v1"}}', "no JSON"):
+    (tmp_path / "config.json").write_text(json.dumps(hub)[:50])
+    with pytest.raises(UserError, match=r"config.json: cannot be read \("):
+        recipes.recipe(path, "mobilenet_v3_small")
+    for foreign in ("{}", "[]", '{"model": {"name": "mobilenet_v1"}}'):
         (tmp_path / "config.json").write_text(foreign)
         assert recipes.recipe(path, "mobilenet_v3_small")["model.padding"] == "same"
 
 
 @pytest.mark.parametrize(("name", "side"), [("mobilenet_v2-b0353104.pth", 256), ("mobilenet_v2-7ebf99e0.pth", 232)])
-def test_a_set_of_torchvisions_weights_is_told_by_its_name(name, side, caplog):
+def test_a_set_of_torchvisions_weights_is_told_by_its_name(name, side, capsys):
     recipe = recipes._recipe("torchvision", name, "mobilenet_v2")
     assert math.floor(224 / recipe["data.eval_crop_fraction"]) == side
-    assert not caplog.text
+    assert not capsys.readouterr().err
 
 
-def test_a_set_of_torchvisions_weights_is_told_by_its_content(tmp_path, monkeypatch, caplog):
+def test_a_set_of_torchvisions_weights_is_told_by_its_content(tmp_path, monkeypatch, capsys):
     _, variables = foreign_weights.make("mobilenet_v2", alpha=0.25)
     path = foreign_weights.write_torchvision(tmp_path / "mine.safetensors", variables)
     assert recipes.recipe(path, "mobilenet_v2")["data.eval_crop_fraction"] == 0.875
-    assert f"weights {path}: is no file that torchvision publishes" in caplog.text
-    assert f"--config.data.eval_crop_fraction={224 / 232}" in caplog.text
+    said = capsys.readouterr().err
+    assert f"weights {path}: is no file that torchvision publishes" in said
+    assert f"--config.data.eval_crop_fraction={224 / 232}" in said
     digest = hashlib.sha256((tmp_path / "mine.safetensors").read_bytes()).hexdigest()[:8]
     recipes._shorter_side.cache_clear()
     monkeypatch.setitem(recipes._SHORTER_SIDES, digest, 232)
-    caplog.clear()
     assert recipes.recipe(path, "mobilenet_v2")["data.eval_crop_fraction"] == 224 / 232
-    assert not caplog.text
+    assert not capsys.readouterr().err
 
 
 def test_timms_wider_v1_is_evaluated_at_a_crop_of_its_own(tmp_path):

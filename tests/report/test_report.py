@@ -105,6 +105,20 @@ def test_several_workdirs_are_one_table_and_one_picture(tmp_path, capsys):
     assert "means" not in capsys.readouterr().out
 
 
+def test_a_trial_that_is_damaged_in_one_workdir_and_done_in_another_is_done(tmp_path):
+    first, second = (finish(tmp_path / name, [config_of()]) for name in "ab")
+    (first.trial("trial-00000000").path / "config.json").write_text("{")
+    for paths in ((first.path, second.path), (second.path, first.path)):
+        (row,) = results.results(*paths)
+        assert (row["status"], row["top1"]) == ("done", 0.5)
+
+
+def test_a_table_that_somebody_touched_is_read(tmp_path):
+    table = tmp_path / "results.csv"
+    table.write_text(TABLES[0].read_text() + "\n\n")
+    assert results.read(table) == results.read(TABLES[0])
+
+
 def test_a_table_of_an_earlier_version_joins_others(tmp_path):
     workdir = finish(tmp_path / "new", [config_of()])
     rows = results.results(TABLES[0].parent, workdir.path)
@@ -117,6 +131,7 @@ def test_a_table_of_an_earlier_version_joins_others(tmp_path):
     [
         (["--workdir", "a", "--workdir", "b"], "several workdirs need --output DIR"),
         (["--workdir", "a", "--output", "b"], "--output b: is a workdir with trials of its own"),
+        (["--workdir", "a", "--output", "f"], "--output f: its table has .*, which no --workdir has"),
         (["--workdir", "a", "--workdir", "c", "--output", "d"], "c/results.csv does not exist"),
         (["--workdir", "e"], r"e/results.csv is damaged \(it has no column 'trial'\)"),
     ],
@@ -125,6 +140,7 @@ def test_what_cannot_be_reported_is_refused(tmp_path, monkeypatch, capsys, argum
     monkeypatch.chdir(tmp_path)
     for name in "ab":
         finish(tmp_path / name, [config_of()])
+    shutil.copytree(TABLES[0].parent, tmp_path / "f")
     (tmp_path / "e").mkdir()
     (tmp_path / "e" / "results.csv").write_text("")
     with pytest.raises(SystemExit) as caught:

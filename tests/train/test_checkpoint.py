@@ -136,6 +136,21 @@ def test_who_only_reads_leaves_everything_as_it_is_and_is_told_nothing(tmp_path,
     assert [record for record in caplog.records if record.levelno >= logging.WARNING] == []
 
 
+@pytest.mark.parametrize("error", [MemoryError("no more"), OSError(24, "Too many open files"), RuntimeError("x")])
+def test_a_sound_checkpoint_survives_whatever_keeps_it_from_being_read(tmp_path, monkeypatch, error):
+    folder = saved(tmp_path / "checkpoints", 7, 9)
+    checkpoints = Checkpoints(folder)
+
+    def fail(*_, **__):
+        raise error
+
+    monkeypatch.setattr(checkpoints._manager, "restore", fail)
+    with pytest.raises(type(error)):
+        checkpoints.restore(abstract())
+    checkpoints.close()
+    assert restored_step(folder) == 9
+
+
 def test_files_where_folders_belong_are_moved_out_of_the_way(tmp_path):
     (tmp_path / "trial").mkdir()
     folder = tmp_path / "trial" / "checkpoints"

@@ -91,6 +91,19 @@ def test_without_its_result_it_is_queued_and_says_why(done):
     assert (done.status(), done.error()) == ("queued", f"{done.path / 'result.json'} holds no result")
 
 
+@pytest.mark.parametrize("status", ["queued", "running", "failed", "diverged"])
+def test_a_damaged_result_says_nothing_of_a_trial_that_is_not_done(folder, status):
+    (folder.path / "result.json").write_text("{")
+    folder.set_status(status, "why")
+    assert (folder.status(), folder.error()) == (status, "why")
+
+
+def test_a_damaged_cost_is_written_again_where_all_else_is_sound(done):
+    (done.path / "cost.json").write_text("{")
+    done.create(CONFIG, {"mult_adds": 1})
+    assert done.cost() == {"mult_adds": 1}
+
+
 @pytest.mark.parametrize("name", ["result.json", "config.json", "sweep.json", "cost.json"])
 def test_a_changed_digit_is_noticed(tmp_path, done, name):
     workdir = Workdir(tmp_path)
