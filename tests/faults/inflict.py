@@ -55,7 +55,7 @@ def inflict(seed: int, environment: Mapping[str, str], workdir: pathlib.Path) ->
       workdir: of the sweep, not there yet.
     """
     moment = random.Random(seed)
-    first_step = moment.randrange(_STEPS // 2)
+    first_step = 1 + moment.randrange(_STEPS // 2)
     sweep = _start(environment, workdir)
     _wait_for(lambda: sweep.poll() is not None or max(_steps(workdir).values(), default=-1) >= first_step)
     time.sleep(moment.uniform(0, 0.2))
