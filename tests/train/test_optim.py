@@ -9,8 +9,8 @@ from mnet_jax.config.resolve import resolve
 from mnet_jax.models import registry
 from mnet_jax.train import optim
 
-STEPS = Steps(per_epoch=10.0, total=100, warmup=10, decay_every=20, eval_every=10, checkpoint_every=10)
-NO_WARMUP = Steps(per_epoch=10.0, total=100, warmup=0, decay_every=20, eval_every=10, checkpoint_every=10)
+STEPS = Steps(per_epoch=10.0, epochs=10.0, total=100, warmup=10, decay_every=20, eval_every=10, checkpoint_every=10)
+NO_WARMUP = Steps(per_epoch=10.0, epochs=10.0, total=100, warmup=0, decay_every=20, eval_every=10, checkpoint_every=10)
 
 
 def build(tiny, steps=NO_WARMUP, **fields):
