@@ -242,8 +242,8 @@ class _Loop:
         except Interrupted:
             raise
         except Exception as error:
-            is_alone = jax.process_count() > 1 and not isinstance(error, Diverged)  # the other processes go on
-            if self._is_too_much(error) or is_alone:
+            others_wait = jax.process_count() > 1 and not isinstance(error, Diverged)  # which all of them see
+            if self._is_too_much(error) or others_wait:
                 raise
             for folder in folders:
                 _record_failure(folder, error)
