@@ -30,7 +30,7 @@ from mnet_jax.workdir.software import software
 LAUNCHERS = {"local": local.launch}
 RETRIED = (FAILED, DIVERGED)
 
-_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO, errno.ESTALE)  # what no program can help
+_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EIO, errno.ESTALE)  # what no program can help
 
 
 def run(

@@ -2,6 +2,7 @@
 
 import contextlib
 import dataclasses
+import functools
 import pathlib
 import random
 import signal
@@ -50,7 +51,7 @@ def inflict(seed: int, environment: Mapping[str, str], workdir: pathlib.Path) ->
     """Starts a sweep, does something to it at a random step, and gives the same command again.
 
     Args:
-      seed: of the step, the trial, the file; the last digit is the kind of the fault.
+      seed: of the step, the trial, the file; its remainder by the number of `KINDS` is the kind of the fault.
       environment: of the processes.
       workdir: of the sweep, not there yet.
     """
@@ -61,38 +62,63 @@ def inflict(seed: int, environment: Mapping[str, str], workdir: pathlib.Path) ->
     time.sleep(moment.uniform(0, 0.2))
     steps, is_running = _steps(workdir), any(f.status() == RUNNING for f in _folders(workdir))
     family = psutil.Process(sweep.pid).children(recursive=True) if sweep.poll() is None else []
-    what, more = _KINDS[seed % len(_KINDS)](sweep, family, workdir, moment)
+    scene = _Scene(sweep, family, functools.partial(_start, environment, workdir), workdir)
+    what, more = KINDS[seed % len(KINDS)](scene, moment)
     code, output = _finish(sweep)
     for command in more:
-        more_code, more_output = _finish(_start(environment, workdir, *command))
+        more_code, more_output = _finish(scene.start(*command))
         output += f"--- {command}: exit code {more_code}\n{more_output}"
-    last, last_output = _finish(_start(environment, workdir))
+    last, last_output = _finish(scene.start())
     output += f"--- again: exit code {last}\n{last_output}"
     return Outcome(f"{what} at steps {sorted(steps.values())}", is_running, (code, last), _table(workdir), output)
 
 
+@dataclasses.dataclass(frozen=True)
+class _Scene:
+    """A sweep that runs, the processes that it started, how to start another, and its workdir."""
+
+    sweep: subprocess.Popen
+    family: list[psutil.Process]
+    start: Callable[..., subprocess.Popen]
+    workdir: pathlib.Path
+
+    def processes(self) -> list[psutil.Process]:
+        """All of the sweep's that are still there."""
+        launcher = [psutil.Process(self.sweep.pid)] if self.sweep.poll() is None else []
+        return [*launcher, *(process for process in self.family if process.is_running())]
+
+
 _More = list[tuple[str, ...]]  # flags of commands that come before the plain one
-_Kind = Callable[[subprocess.Popen, list[psutil.Process], pathlib.Path, random.Random], tuple[str, _More]]
+_Kind = Callable[[_Scene, random.Random], tuple[str, _More]]
 
 
 def _signalled(number: signal.Signals, to_worker: bool) -> _Kind:
-    def fault(sweep, family, workdir, moment):
-        process = family[0] if to_worker and family else sweep
+    def fault(scene, moment):
+        process = scene.family[0] if to_worker and scene.family else scene.sweep
         with contextlib.suppress(psutil.NoSuchProcess):
             process.send_signal(number)
-            if number == signal.SIGSTOP:
-                time.sleep(moment.uniform(0.5, 3))
-                process.send_signal(signal.SIGCONT)
         return f"{number.name} to the {'worker' if to_worker else 'launcher'}", []
 
     return fault
 
 
-def _power_cut(sweep, family, workdir, moment):
-    for process in (sweep, *family):
+def _stopped(scene, moment):
+    stopped = moment.choice((["worker"], ["launcher"], ["worker", "launcher"]))
+    processes = [process for name in stopped for process in (scene.family if name == "worker" else [scene.sweep])]
+    seconds = moment.uniform(0.5, 5)
+    for number in (signal.SIGSTOP, signal.SIGCONT):
+        for process in processes:
+            with contextlib.suppress(psutil.NoSuchProcess):
+                process.send_signal(number)
+        time.sleep(seconds if number == signal.SIGSTOP else 0)
+    return f"SIGSTOP for {seconds:.1f} s to the {' and the '.join(stopped)}", []
+
+
+def _power_cut(scene, moment):
+    for process in scene.processes():
         with contextlib.suppress(psutil.NoSuchProcess):
             process.kill()
-    psutil.wait_procs(family)
+    psutil.wait_procs(scene.family)
     return "SIGKILL to all", []
 
 
@@ -114,30 +140,62 @@ def _damage(workdir: pathlib.Path, moment: random.Random) -> str:
     return f"{path.relative_to(workdir)} {kind}"
 
 
-def _damaged_and_cut(sweep, family, workdir, moment):
-    _power_cut(sweep, family, workdir, moment)
-    return f"SIGKILL to all and {_damage(workdir, moment)}", []
+def _damaged_and_cut(scene, moment):
+    _power_cut(scene, moment)
+    return f"SIGKILL to all and {_damage(scene.workdir, moment)}", []
 
 
-def _damaged_meanwhile(sweep, family, workdir, moment):
-    return _damage(workdir, moment), []
+def _damaged_meanwhile(scene, moment):
+    return _damage(scene.workdir, moment), []
 
 
-def _more_axes(sweep, family, workdir, moment):
-    sweep.terminate()
+def _full_disk(scene, moment):
+    """No process of the sweep can write a byte to a file, for a while; those that it starts meanwhile inherit that."""
+    seconds = moment.uniform(0.5, 8)
+    _limit_files(scene.processes(), 0)
+    time.sleep(seconds)
+    with contextlib.suppress(psutil.NoSuchProcess):
+        launcher = psutil.Process(scene.sweep.pid)
+        _limit_files([*launcher.children(recursive=True), launcher], psutil.RLIM_INFINITY)
+    return f"no room for {seconds:.1f} s", []
+
+
+def _limit_files(processes: list[psutil.Process], num_bytes: int) -> None:
+    for process in processes:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            _, most = process.rlimit(psutil.RLIMIT_FSIZE)
+            process.rlimit(psutil.RLIMIT_FSIZE, (num_bytes, most))
+
+
+def _two_launchers(scene, moment):
+    """The same command twice at once; and sometimes the first is killed while the second looks around."""
+    second = scene.start()
+    has_killed = moment.random() < 0.5
+    if has_killed:
+        time.sleep(moment.uniform(0, 5))
+        scene.sweep.kill()
+    code, output = _finish(second)
+    assert code in (0, 2), f"{code}: {output}"
+    assert code == 0 or "another sweep is running" in output, output
+    return f"a second launcher{', the first killed,' if has_killed else ''} ended with {code}", []
+
+
+def _more_axes(scene, moment):
+    scene.sweep.terminate()
     return "SIGTERM, then with another axis", [("--config.sweep.seed=(0,1)",)]
 
 
-_KINDS: tuple[_Kind, ...] = (
+KINDS: tuple[_Kind, ...] = (
     _signalled(signal.SIGKILL, to_worker=True),
     _signalled(signal.SIGKILL, to_worker=False),
     _signalled(signal.SIGTERM, to_worker=True),
     _signalled(signal.SIGTERM, to_worker=False),
-    _signalled(signal.SIGSTOP, to_worker=True),
+    _stopped,
     _power_cut,
     _damaged_and_cut,
     _damaged_meanwhile,
-    _damaged_and_cut,
+    _full_disk,
+    _two_launchers,
     _more_axes,
 )
 
