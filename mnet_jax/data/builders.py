@@ -2,11 +2,9 @@
 
 import abc
 import dataclasses
-import gzip
 import io
 import os
 import pathlib
-import tarfile
 from collections.abc import Iterator, Mapping
 from typing import ClassVar
 
@@ -14,7 +12,7 @@ import numpy as np
 import tensorflow_datasets as tfds
 from PIL import Image
 
-from mnet_jax.data import class_folders
+from mnet_jax.data import class_folders, raw_files
 
 
 class RawFiles(tfds.core.GeneratorBasedBuilder, abc.ABC, skip_registration=True):
@@ -83,8 +81,10 @@ class FashionMnistIdx(RawFiles):
         return {split: self._generate_examples(folder, prefix) for split, prefix in self._PREFIXES.items()}
 
     def _generate_examples(self, folder, prefix):
-        images = _read_idx(folder / f"{prefix}-images-idx3-ubyte.gz")
-        yield from _as_examples(images[..., np.newaxis], _read_idx(folder / f"{prefix}-labels-idx1-ubyte.gz"))
+        images = raw_files.read_idx(folder / f"{prefix}-images-idx3-ubyte.gz", (28, 28))
+        labels = raw_files.read_idx(folder / f"{prefix}-labels-idx1-ubyte.gz", (), len(images))
+        raw_files.check_labels(folder / f"{prefix}-labels-idx1-ubyte.gz", labels, 10)
+        yield from _as_examples(images[..., np.newaxis], labels)
 
 
 class Cifar10Binary(RawFiles):
@@ -108,9 +108,9 @@ class Cifar10Binary(RawFiles):
         return {split: self._generate_examples(archive, members) for split, members in self._MEMBERS.items()}
 
     def _generate_examples(self, archive, members):
-        with tarfile.open(archive) as tar:
-            raw = b"".join(tar.extractfile(f"cifar-10-batches-bin/{name}").read() for name in members)
-        records = np.frombuffer(raw, np.uint8).reshape(-1, 1 + 3 * 32 * 32)
+        members = [f"cifar-10-batches-bin/{name}" for name in members]
+        records = raw_files.read_records(archive, members, 1 + 3 * 32 * 32)
+        raw_files.check_labels(archive, records[:, 0], 10)
         yield from _as_examples(records[:, 1:].reshape(-1, 3, 32, 32).transpose(0, 2, 3, 1), records[:, 0])
 
 
@@ -219,10 +219,3 @@ def _as_examples(images: np.ndarray, labels: np.ndarray) -> Iterator[tuple[int, 
         Image.fromarray(image.squeeze()).save(png, "PNG")
         png.seek(0)
         yield i, {"image": png, "label": int(label)}
-
-
-def _read_idx(path: pathlib.Path) -> np.ndarray:
-    """The array in a gzipped idx file of unsigned bytes: two zeros, type 8, rank, big-endian sizes, then the data."""
-    raw = gzip.decompress(path.read_bytes())
-    shape = np.frombuffer(raw, ">u4", count=raw[3], offset=4)
-    return np.frombuffer(raw, np.uint8, offset=4 + 4 * raw[3]).reshape(shape)
