@@ -1,6 +1,7 @@
 """The devices of all processes as one axis, and what lies on them how."""
 
 import os
+from collections.abc import Sequence
 
 import jax
 import numpy as np
@@ -19,6 +20,13 @@ def replicated_on(mesh: Mesh) -> NamedSharding:
 def sharded_on(mesh: Mesh) -> NamedSharding:
     """The first axis, the batch, split among the devices."""
     return NamedSharding(mesh, PartitionSpec("data"))
+
+
+def memory(devices: Sequence[jax.Device]) -> int:
+    """Of the devices together, in bytes; those of a CPU share the machine's."""
+    if devices[0].platform == "cpu":
+        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    return sum(device.memory_stats()["bytes_limit"] for device in devices)
 
 
 def device_name() -> str:

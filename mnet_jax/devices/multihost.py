@@ -7,12 +7,14 @@ must see. They take every decision at the same step.
 import contextlib
 import logging
 import os
+import socket
 from collections.abc import Iterator
 
 import jax
 import numpy as np
 from jax.experimental import multihost_utils
 
+from mnet_jax.devices import mesh
 from mnet_jax.devices.signals import Interruption
 from mnet_jax.errors import UserError
 
@@ -32,15 +34,18 @@ def initialize(launch) -> None:
     Raises:
       UserError: a field is missing, or the others cannot be reached.
     """
-    if launch.coordinator is None:
-        return
+    if launch.coordinator in (None, "auto"):
+        for name in ("num_processes", "process_id"):
+            if launch[name] is not None:
+                raise UserError(
+                    f"config.launch.{name}={launch[name]!r} has no effect: config.launch.coordinator="
+                    f"{launch.coordinator!r}; HOST:PORT of process 0 needs it"
+                )
+        if launch.coordinator is None:
+            return
     fields = {}
     if launch.coordinator != "auto":
-        if launch.num_processes is None or launch.process_id is None:
-            raise UserError(
-                f"config.launch.coordinator={launch.coordinator!r}: needs config.launch.num_processes and "
-                "config.launch.process_id too"
-            )
+        _check(launch)
         fields = {
             "coordinator_address": launch.coordinator,
             "num_processes": launch.num_processes,
@@ -50,6 +55,31 @@ def initialize(launch) -> None:
         jax.distributed.initialize(**fields, heartbeat_timeout_seconds=_HEARTBEAT_SECONDS)
     except (ValueError, RuntimeError) as error:
         raise UserError(f"config.launch.coordinator={launch.coordinator!r}: {error}") from error
+
+
+def _check(launch) -> None:
+    """Of a coordinator by its address."""
+    where = f"config.launch.coordinator={launch.coordinator!r}"
+    host, _, port = launch.coordinator.rpartition(":")
+    if not host or not port.isdecimal() or not 0 < int(port) < 2**16:
+        raise UserError(f"{where}: must be HOST:PORT of process 0, or auto")
+    if launch.num_processes is None or launch.process_id is None:
+        raise UserError(f"{where}: needs config.launch.num_processes and config.launch.process_id too")
+    if launch.process_id >= launch.num_processes:
+        raise UserError(
+            f"config.launch.process_id={launch.process_id}: must be below config.launch.num_processes="
+            f"{launch.num_processes}; the first is 0"
+        )
+    try:
+        socket.getaddrinfo(host.strip("[]"), int(port))
+    except (OSError, UnicodeError) as error:
+        reason = getattr(error, "strerror", None) or "no name of a host"
+        raise UserError(f"{where}: {host}: {reason}") from error
+
+
+def memory() -> int:
+    """Of the devices of all processes, in bytes."""
+    return jax.process_count() * mesh.memory(jax.local_devices())
 
 
 def is_writer() -> bool:

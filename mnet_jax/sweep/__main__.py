@@ -22,9 +22,13 @@ def main(file) -> int:
     from mnet_jax.workdir.files import Workdir
 
     config = file.config
+    for name in ("dry_run", "launcher", "retry", "accept_changed_model"):
+        if flags.FLAGS.status and flags.FLAGS[name].present:
+            raise UserError(f"--{name} has no effect beside --status, which only reads what is there")
+    for name in ("coordinator", "num_processes", "process_id"):
+        if config.launch[name] is not None:
+            raise UserError(f"config.launch.{name}={config.launch[name]!r}: only mnet_jax.train trains across hosts")
     trials = expand(config, file.trials(), say=print)
-    if config.launch.coordinator is not None:
-        raise UserError("config.launch.coordinator: only mnet_jax.train trains across hosts")
     workdir = Workdir(flags.FLAGS.workdir or cli.default_workdir(file))
     if flags.FLAGS.status:
         from mnet_jax.sweep.status import status_lines
@@ -57,15 +61,17 @@ def _dry_run(config, trials, workdir) -> int:
     from mnet_jax.sweep import plan
     from mnet_jax.sweep.launchers.places import find_places
     from mnet_jax.sweep.run import not_done
+    from mnet_jax.train import limits
 
+    places, memory = find_places(config.launch.devices_per_group)
     rows = []
     for name, trial in zip(workdir.known_as(trials), trials.values(), strict=True):
         cost, folder = count_network(trial), workdir.trial(name)
+        limits.check(name, trial, cost, memory)
         rows.append(
             {"trial": folder.name, "mult_adds": cost.mult_adds, "params": cost.params, "status": folder.status()}
         )
     print(as_table(rows, ("trial", "mult_adds", "params", "status")))
-    places = find_places(config.launch.devices_per_group)
     groups = plan.groups(not_done(trials, workdir, flags.FLAGS.retry), config.launch.trials_per_stream, len(places))
     print(*_plan_lines(groups, len(places)), sep="\n")
     return 0

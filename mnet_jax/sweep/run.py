@@ -22,7 +22,7 @@ from mnet_jax.sweep.grid import axes, expand
 from mnet_jax.sweep.launchers import local
 from mnet_jax.sweep.launchers.places import find_places
 from mnet_jax.sweep.progress import Progress
-from mnet_jax.train import inputs
+from mnet_jax.train import inputs, limits
 from mnet_jax.workdir import results
 from mnet_jax.workdir.files import DIVERGED, DONE, FAILED, QUEUED, RUNNING, Damaged, TrialFolder, Workdir
 from mnet_jax.workdir.software import software
@@ -55,6 +55,8 @@ def run(
       UserError: the workdir cannot be written, is in use or of an earlier version; data are missing; or the source of a
         network changed. Nothing was trained then. Or the disk was full later on.
     """
+    if isinstance(retry, str):
+        raise UserError(f"retry={retry!r}: must be several words, such as ({retry!r},)")
     for word in retry:
         if word not in RETRIED:
             raise UserError(f"retry={word!r}{nearest(word, RETRIED)} (known: {', '.join(RETRIED)})")
@@ -66,12 +68,15 @@ def run(
         found = thread.submit(find_places, config.launch.devices_per_group)
         trials = dict(zip(workdir.known_as(trials), trials.values(), strict=True))
         costs = {name: count_network(trial) for name, trial in trials.items()}
-    places = found.result()
+    places, memory = found.result()
+    for name, trial in trials.items():
+        limits.check(name, trial, costs[name], memory)
+    workdir.check_place()
+    for trial in trials.values():
+        inputs.prepare(trial)
     with workdir.locked(), _told(workdir):
         mend(workdir)
         check_version(workdir)
-        for trial in trials.values():
-            inputs.prepare(trial)
         accepted = check_sources(workdir, trials, accept_changed_model)
         for name, trial in trials.items():
             keep_source(trial, workdir)

@@ -33,15 +33,16 @@ def _train(config, workdir) -> int:
     from mnet_jax.devices.signals import Interrupted
     from mnet_jax.sweep.launchers.worker import log_file
     from mnet_jax.sweep.run import check_sources, check_version, keep_source, mend
-    from mnet_jax.train import inputs
+    from mnet_jax.train import inputs, limits
     from mnet_jax.train.loop import train
     from mnet_jax.workdir.files import DONE, WatchedFolder, Workdir
 
-    inputs.prepare(config)
     directory = Workdir(workdir)
     inputs.check_workdir(config, directory.path)
     (name,) = directory.known_as([f"base-{trial_hash(config)}"])
     folder, cost = directory.trial(name), count_network(config)
+    limits.check(name, config, cost, multihost.memory())
+    inputs.prepare(config)
     with directory.locked() if multihost.is_writer() else contextlib.nullcontext():
         if multihost.is_writer():
             mend(directory)

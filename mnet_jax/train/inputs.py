@@ -9,11 +9,14 @@ from typing import Any
 from ml_collections import ConfigDict
 
 from mnet_jax.config import own
+from mnet_jax.config.durations import in_steps
 from mnet_jax.config.resolve import resolve
 from mnet_jax.data import registry as data_sets
 from mnet_jax.data.facts import facts
 from mnet_jax.errors import UserError
 from mnet_jax.models import registry
+
+_MOST_STEPS = 2**31  # an int32 counts them
 
 
 def settle(config: ConfigDict, overrides: Mapping[str, Any] | None = None) -> ConfigDict:
@@ -42,6 +45,10 @@ def prepare(config: ConfigDict) -> None:
             raise UserError(
                 f"config.train.batch_size={config.train.batch_size}: data set {config.data.name} has {count} training "
                 f"images (train_split={split!r}); the largest batch is --config.train.batch_size={count}"
+            )
+        if (steps := in_steps(config, count).total) >= _MOST_STEPS:
+            raise UserError(
+                f"config.train.epochs={config.train.epochs}: {steps:,} steps; there can be {_MOST_STEPS - 1:,}"
             )
     if config.train.init_from is not None:
         from mnet_jax.pretrained import recipes

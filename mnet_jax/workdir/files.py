@@ -258,6 +258,18 @@ class Workdir:
         found = sorted((self.path / "trials").iterdir()) if self.has_trials() else []
         return [path.name for path in found if path.is_dir() and not path.name.startswith(".")]
 
+    def check_place(self) -> None:
+        """Looks whether the folder is there or can be made, and makes nothing.
+
+        Raises:
+          UserError: something else is in its place, or its parent cannot be written.
+        """
+        there = next(path for path in (self.path.absolute(), *self.path.absolute().parents) if os.path.lexists(path))
+        if not there.is_dir():
+            raise UserError(f"cannot write the workdir {self.path}: {there} is no folder")
+        if not os.access(there, os.W_OK | os.X_OK):
+            raise UserError(f"cannot write the workdir {self.path}: {there} is read-only")
+
     @contextlib.contextmanager
     def locked(self) -> Iterator[None]:
         """Makes the folder and holds it for one sweep.

@@ -3,12 +3,25 @@
 import os
 import subprocess
 import sys
+from typing import NamedTuple
 
 from mnet_jax.errors import UserError
 
 
-def find_places(devices_per_group: int | None) -> list[dict[str, str]]:
-    """Environments in which a process sees a part of this machine's devices; processes in them can run side by side.
+class Places(NamedTuple):
+    """Where processes can run side by side.
+
+    Attributes:
+      environments: in which a process sees a part of this machine's devices, and no others.
+      memory: of the devices that one process sees, together, in bytes.
+    """
+
+    environments: list[dict[str, str]]
+    memory: int
+
+
+def find_places(devices_per_group: int | None) -> Places:
+    """The places on this machine.
 
     Looks for devices in a process of its own, as the first look takes hold of an accelerator.
 
@@ -18,15 +31,15 @@ def find_places(devices_per_group: int | None) -> list[dict[str, str]]:
     Raises:
       UserError: there are fewer devices, or they are of a kind that cannot be divided among processes.
     """
-    platform, count = _devices()
+    platform, count, memory = _devices()
     if devices_per_group is None:
         devices_per_group = 1 if platform == "gpu" else count
     if devices_per_group == count:
-        return [{}]
+        return Places([{}], memory)
     if devices_per_group > count:
         raise UserError(f"config.launch.devices_per_group={devices_per_group}: this machine has {count} ({platform})")
     if platform == "cpu":
-        return [{"JAX_NUM_CPU_DEVICES": str(devices_per_group)}] * (count // devices_per_group)
+        return Places([{"JAX_NUM_CPU_DEVICES": str(devices_per_group)}] * (count // devices_per_group), memory)
     if platform != "gpu":
         raise UserError(
             f"config.launch.devices_per_group={devices_per_group}: the {count} devices ({platform}) of this machine "
@@ -35,14 +48,17 @@ def find_places(devices_per_group: int | None) -> list[dict[str, str]]:
     visible = os.environ.get("CUDA_VISIBLE_DEVICES")
     ids = visible.split(",")[:count] if visible else [str(i) for i in range(count)]
     parts = [ids[i : i + devices_per_group] for i in range(0, count - devices_per_group + 1, devices_per_group)]
-    return [{"CUDA_VISIBLE_DEVICES": ",".join(part)} for part in parts]
+    return Places([{"CUDA_VISIBLE_DEVICES": ",".join(part)} for part in parts], memory * devices_per_group // count)
 
 
-def _devices() -> tuple[str, int]:
-    look = "import jax; devices = jax.local_devices(); print(devices[0].platform, len(devices))"
+def _devices() -> tuple[str, int, int]:
+    look = (
+        "import jax; from mnet_jax.devices.mesh import memory; devices = jax.local_devices(); "
+        "print(devices[0].platform, len(devices), memory(devices))"
+    )
     environment = os.environ | {"XLA_PYTHON_CLIENT_PREALLOCATE": "false"}
     found = subprocess.run([sys.executable, "-c", look], env=environment, text=True, capture_output=True)
     if found.returncode:
         raise UserError(f"JAX finds no devices: {(found.stderr.strip().splitlines() or ['no message'])[-1]}")
-    platform, count = found.stdout.split()[-2:]
-    return platform, int(count)
+    platform, count, memory = found.stdout.split()[-3:]
+    return platform, int(count), int(memory)
