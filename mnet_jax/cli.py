@@ -86,7 +86,9 @@ def _parse(argv: Sequence[str], needs_config: bool, description: str) -> "tuple[
     try:
         unknown = flags.FLAGS(rest)[1:]
     except flags.Error as error:
-        raise UserError(" ".join(str(error).split()).removeprefix("flag --")) from error
+        text = " ".join(str(error).split()).removeprefix("flag ")
+        text = re.sub(r"\('Non-boolean argument to boolean flag', .*\)", "must be true or false", text)
+        raise UserError(text) from error
     if unknown:
         raise UserError(f"unexpected argument {unknown[0]!r}")
     return rest[:1], None if spec is None else _load(spec, overrides)

@@ -24,12 +24,15 @@ def explained(path: pathlib.Path, *let_through: type[Exception]) -> Iterator[Non
     except (UserError, *let_through):
         raise
     except SyntaxError as error:
-        raise UserError(f"{error.filename}, line {error.lineno}: {error.msg}") from error
+        line = f", line {error.lineno}" if error.lineno else ""
+        raise UserError(f"{error.filename or path}{line}: {error.msg}") from error
     except OSError as error:
         named = f"{error.filename}: " if error.filename not in (None, str(path)) else ""
         raise UserError(f"{_place_in(path, error)}: {named}{error.strerror or error}") from error
     except (Exception, SystemExit) as error:
-        raise UserError(f"{_place_in(path, error)}: {type(error).__name__}: {error}") from error
+        inner = error.args[0] if error.args else None  # ml_collections wraps the errors of unknown fields
+        text = " ".join(str(inner.args[0] if isinstance(inner, Exception) and inner.args else error).split())
+        raise UserError(f"{_place_in(path, error)}: {type(error).__name__}: {text}") from error
 
 
 def _place_in(path: pathlib.Path, error: BaseException) -> str:

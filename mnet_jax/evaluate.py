@@ -116,6 +116,8 @@ def main(file) -> int:
     workdir, weights = flags.FLAGS.workdir, flags.FLAGS.weights
     if (workdir is None) == (weights is None):
         raise UserError("give either --weights FILE and --config FILE, or --workdir DIR")
+    if workdir and file is not None:
+        raise UserError("--config has no effect beside --workdir: its trials have configs of their own")
     if weights and file is None:
         raise UserError("--weights needs --config FILE, which says the network and the data")
     configure()

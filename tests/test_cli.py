@@ -57,7 +57,7 @@ def test_tuples_and_negations(parse):
         (["--config", WIDTH, "--config.model.alhpa=1"], "unknown field config.model.alhpa: did you mean model.alpha"),
         (["--config", WIDTH, "--config.alpha=1"], "unknown field config.alpha: did you mean model.alpha"),
         (["--config", WIDTH, "--config.sweep.model.alhpa=(1,)"], "did you mean sweep.model.alpha"),
-        (["--config", WIDTH, "--config.train.epochs=many"], "could not convert string to float: 'many'"),
+        (["--config", WIDTH, "--config.train.epochs=many"], "config.train.epochs='many': must be of type float"),
         (["--config", WIDTH, "--config.data.fingerprint=x"], "config.data.fingerprint cannot be set"),
         (["--config", WIDTH, "--workdri=x"], "Did you mean: workdir"),
         (["--config", WIDTH, "stray"], "unexpected argument 'stray'"),

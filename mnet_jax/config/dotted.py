@@ -33,6 +33,8 @@ def set_field(config: ConfigDict, key: str, value: Any) -> None:
             known = list(node) if isinstance(node, ConfigDict) else []
             raise UserError(f"unknown field config.{key}{nearest(name, known, prefix)}")
         parent, node = node, node[name]
+    if isinstance(parent[leaf], ConfigDict):
+        raise UserError(f"config.{key} is a group: set its fields, such as config.{key}.{next(iter(parent[leaf]))}")
     if value is None and (key not in BY_KEY or BY_KEY[key].default is None):
         with parent.ignore_type():
             parent[leaf] = None

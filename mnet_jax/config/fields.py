@@ -93,7 +93,7 @@ class Field:
 
 
 POSITIVE = Range(lambda v: 0 < v < math.inf, "must be positive and finite")
-NOT_NEGATIVE = Range(lambda v: 0 <= v < math.inf, "must be 0 or more")
+NOT_NEGATIVE = Range(lambda v: 0 <= v < math.inf, "must be 0 or more, and finite")
 FRACTION = Range(lambda v: 0 <= v < 1, "must be in [0, 1)")
 _SHARE = Range(lambda v: 0 < v <= 1, "must be in (0, 1]")
 _SEED = Range(lambda v: 0 <= v < 2**31, "must be in [0, 2**31)")

@@ -15,7 +15,7 @@ from ml_collections import ConfigDict, FrozenConfigDict, config_flags
 from mnet_jax.config import own, presets
 from mnet_jax.config.dotted import flatten
 from mnet_jax.config.fields import BY_KEY
-from mnet_jax.config.resolve import find_network, of_preset
+from mnet_jax.config.resolve import find_network, of_preset, unknown
 from mnet_jax.errors import UserError, explained, nearest
 from mnet_jax.models import registry
 
@@ -40,19 +40,34 @@ class ConfigFile:
         """The overrides of each trial, as the file's generator yields them; None where it has none.
 
         Raises:
-          UserError: it yields something else than dicts, or raises.
+          UserError: it yields something else than dicts, or raises; or a flag or an axis has no effect.
         """
         if self.sweep is None:
+            self._check_chosen()
             return None
         if axes := [key for key in self.config.chosen if key.startswith("sweep.")]:
             raise UserError(
                 f"config.{axes[0]} has no effect: the trials are those that {self.path.name}'s sweep yields"
+            )
+        if axes := [key for key, values in flatten(self.config.sweep).items() if values]:
+            raise UserError(
+                f"{self.path}: config.sweep.{axes[0]} has no effect: the trials are those that its sweep(config) yields"
             )
         with explained(self.path), own.on_path(self.path.resolve().parent):
             found = self.sweep(self.config)
             if not (inspect.isgenerator(found) or isinstance(found, list | tuple)):
                 raise UserError(f"{self.path}: sweep(config) must yield dicts with dotted keys, not {found!r}")
             return list(found)
+
+    def _check_chosen(self) -> None:
+        """Refuses a flag that every trial overrides."""
+        flat = flatten(self.config)
+        for key in self.config.chosen:
+            if values := flat.get(f"sweep.{key}"):
+                raise UserError(
+                    f"config.{key}={flat[key]!r} has no effect: config.sweep.{key}={values!r} sets it in every trial; "
+                    f'--config.sweep.{key}="()" takes that axis away'
+                )
 
     def origins(self) -> Iterator[tuple[str, Any, str]]:
         """Every field of the config, its value, and who set it: flag, file, preset, network or default."""
@@ -96,7 +111,9 @@ def load(path: pathlib.Path, preset: str = "", overrides: Sequence[tuple[str, st
         such field, or a value is of another type.
     """
     if not path.is_file():
-        raise UserError(f"config file {str(path)!r} does not exist")
+        there = sorted(str(file) for file in [*path.parent.glob("*.py"), *path.glob("*.py")])
+        what = "is a folder" if path.is_dir() else "does not exist"
+        raise UserError(f"config file {str(path)!r} {what}{nearest(str(path), there)}")
     path = path.absolute()
     module = own.execute(path)
     get_config, sweep = getattr(module, "get_config", None), getattr(module, "sweep", None)
@@ -136,13 +153,23 @@ def _override(config: ConfigDict, overrides: Sequence[tuple[str, str]]) -> None:
         if key in BY_KEY and BY_KEY[key].is_found:
             raise UserError(f"config.{key} cannot be set: {BY_KEY[key].help}")
         if key not in known:
-            leaves = {other.rpartition(".")[2]: other for other in known if not other.startswith("sweep.")}
-            hint = nearest(key, known) or nearest(leaves.get(key.rpartition(".")[2], ""), known)
-            raise UserError(f"unknown field config.{key}{hint}")
+            raise unknown(key, known)
     arguments = ["", *(f"--config.{key}={value}" for key, value in overrides)]
     values = flags.FlagValues()
     try:
         config_flags.DEFINE_config_dict("config", config, flag_values=values, sys_argv=arguments, lock_config=False)
         values(arguments)
     except (flags.Error, TypeError, ValueError) as error:
+        for key, value in overrides:
+            if f"config.{key}=" in str(error):
+                kind = _kind(config, key)
+                hint = ", such as (1, 2)" if kind is tuple else " (true or false)" if kind is bool else ""
+                raise UserError(f"config.{key}={value!r}: must be of type {kind.__name__}{hint}") from error
         raise UserError(" ".join(str(error).split()).removeprefix("flag --")) from error
+
+
+def _kind(config: ConfigDict, key: str) -> type:
+    group, _, leaf = key.rpartition(".")
+    for name in filter(None, group.split(".")):
+        config = config[name]
+    return config.get_type(leaf)

@@ -4,7 +4,7 @@ import copy
 import functools
 import math
 import pathlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from ml_collections import ConfigDict
@@ -65,6 +65,10 @@ def check(config: ConfigDict) -> None:
     Raises:
       UserError: a field or an axis is not known, or a value has the wrong type or is out of its range.
     """
+    if not isinstance(config, ConfigDict):
+        raise UserError(f"a config is a ConfigDict, such as that of get_preset, not {config!r}")
+    if "sweep" not in config:
+        raise UserError("the config lacks config.sweep: an axis is taken away by an empty tuple")
     networks = [
         find_network(config, name) for name in (config.model.name, *config.sweep.get("model", {}).get("name", ()))
     ]
@@ -112,6 +116,13 @@ def find_network(config: ConfigDict, name: str | None = None) -> type:
     return registry.find(name)
 
 
+def unknown(key: str, known: Iterable[str], more: str = "") -> UserError:
+    """An error that names the known field that is closest: by its whole key, or else by its last name."""
+    leaves = {other.rpartition(".")[2]: other for other in known if not other.startswith("sweep.")}
+    hint = nearest(key, known) or nearest(leaves.get(key.rpartition(".")[2], ""), known)
+    return UserError(f"unknown field config.{key}{hint}{more}")
+
+
 def _drop_what_is_the_files(config: ConfigDict) -> None:
     for group in _OF_THE_FILE:
         if group in config:
@@ -123,8 +134,8 @@ def _check_known(config: ConfigDict) -> None:
     known = set(BY_KEY)
     for key in flatten(config):
         if key not in known and not key.startswith("model."):
-            hint = nearest(key, known) or nearest(key.rpartition(".")[2], {k.rpartition(".")[2] for k in known})
-            raise UserError(f"unknown field config.{key}{hint} (fields of your own: config.options.*)")
+            of_networks = {f"model.{option}" for cls in registry.MODELS.values() for option in registry.options(cls)}
+            raise unknown(key, known | of_networks, " (fields of your own: config.options.*)")
     if missing := sorted(known - set(flatten(config))):
         raise UserError(f"the config lacks config.{missing[0]}: start from presets.get(...), which has every field")
 
@@ -219,7 +230,17 @@ def _check_together(config: ConfigDict) -> None:
         if not all(isinstance(value, float | int) and math.isfinite(value) for value in values):
             raise UserError(f"config.data.{key}={values!r}: must be numbers")
         config.data[key] = tuple(map(float, values))
-    if 0 in config.data.std:
-        raise UserError(f"config.data.std={config.data.std!r}: must not be 0")
+    if min(config.data.std) <= 0:
+        raise UserError(f"config.data.std={config.data.std!r}: must be positive")
+    if config.data.crop == "shift" and config.data.crop_padding >= config.data.image_size:
+        raise UserError(
+            f"config.data.crop_padding={config.data.crop_padding}: must be smaller than the images "
+            f"(config.data.image_size={config.data.image_size})"
+        )
+    if config.data.cache_side is not None and config.data.crop != "inception":
+        raise UserError(
+            f"config.data.cache_side={config.data.cache_side}: shrinks large images for config.data.crop='inception'; "
+            f"it is {config.data.crop!r}"
+        )
     if config.train.epochs == 0 and config.train.init_from is None:
         raise UserError("config.train.epochs=0.0: must be positive where config.train.init_from names no weights")

@@ -5,9 +5,11 @@ import pathlib
 import sys
 from collections.abc import Sequence
 
+import tensorflow_datasets as tfds
+
 from mnet_jax.data import copies, own, sources
 from mnet_jax.data.facts import facts
-from mnet_jax.errors import UserError
+from mnet_jax.errors import UserError, nearest
 
 _ORDER = {"train": 0, "validation": 1, "test": 2}
 _NAMED = 10  # most classes that are printed
@@ -26,6 +28,13 @@ def check(data, fields: Sequence[str] = sources.SPLIT_FIELDS) -> None:
     for field in fields:
         if not (data[field] or field == "validation_split"):
             raise UserError(f"config.data.{field} is empty")
+        try:
+            tfds.core.ReadInstruction.from_spec(data[field] or "all")
+        except ValueError as error:
+            raise UserError(
+                f"config.data.{field}={data[field]!r}: not in TFDS's notation, such as train, train[:90%], "
+                "train[100:200] or train+test"
+            ) from error
     if own.is_own(data):
         _check_before_preparing(data, fields)
     sources.check_provenance(data)
@@ -48,18 +57,25 @@ def _check_before_preparing(data, fields: Sequence[str]) -> None:
         return
     sizes = own.raw(data).sizes()
     for field in fields:
-        names = {part.partition("[")[0].strip() for part in data[field].split("+")} - {"", "all"}
-        if not names <= set(sizes):
+        if not set(_split_names(data[field])) <= set(sizes):
             raise _no_such_split(data, field, sizes)
+
+
+def _split_names(split: str) -> list[str]:
+    """Of whole splits, in "train[:100]+test"."""
+    names = (part.partition("[")[0].strip() for part in split.split("+"))
+    return [name for name in names if name not in ("", "all")]
 
 
 def _no_such_split(data, field: str, sizes: dict[str, int]) -> UserError:
     known = ", ".join(f"{name} ({size})" for name, size in sizes.items())
+    unknown = [name for name in _split_names(data[field]) if name not in sizes]
+    close = nearest(unknown[0], sizes) if unknown else ""
     hints = [_MISSING[field]] if own.is_own(data) and data.name == "image_folder" and field in _MISSING else []
     if field == "validation_split":
         hints.append(f"--config.data.{field}= evaluates none along the way")
     hint = "".join(f"; {text}" for text in hints)
-    return UserError(f"config.data.{field}={data[field]!r}: no images there (known splits: {known}){hint}")
+    return UserError(f"config.data.{field}={data[field]!r}: no images there{close} (known splits: {known}){hint}")
 
 
 def summary(data) -> str:

@@ -223,7 +223,7 @@ def _parsed(record: bytes) -> dict:
 
 def num_examples(builder: tfds.core.DatasetBuilder, split: str) -> int:
     try:
-        return builder.info.splits[split].num_examples
+        return max(0, builder.info.splits[split].num_examples)
     except (ValueError, KeyError):
         return 0
 

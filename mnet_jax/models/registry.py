@@ -61,7 +61,7 @@ def register(name: str, cls: type[nn.Module]) -> None:
       UserError: it is no such class, or another network has the name.
     """
     if not (inspect.isclass(cls) and issubclass(cls, nn.Module)):
-        raise UserError(f"network {name!r}: {cls!r} is no class of flax.linen.Module")
+        raise UserError(f"network {name!r}: {getattr(cls, '__name__', cls)!r} is no class of flax.linen.Module")
     if "num_classes" not in {field.name for field in dataclasses.fields(cls)}:
         raise UserError(f"network {name!r}: {cls.__name__} has no field num_classes")
     if "train" not in inspect.signature(cls.__call__).parameters:

@@ -10,6 +10,7 @@ plots, in a folder of their own.
 import argparse
 import sys
 from collections.abc import Sequence
+from typing import NoReturn
 
 from mnet_jax.errors import UserError
 from mnet_jax.report.plots import draw
@@ -18,8 +19,13 @@ from mnet_jax.workdir import results
 from mnet_jax.workdir.files import Workdir
 
 
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        self.exit(2, f"error: {message}\n")
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(prog="python -m mnet_jax.report", description=__doc__.partition("\n")[0])
+    parser = _Parser(prog="python -m mnet_jax.report", description=__doc__.partition("\n")[0])
     parser.add_argument(
         "--workdir", required=True, action="append", help="folder of a sweep, with trials or a results.csv; repeatable"
     )
