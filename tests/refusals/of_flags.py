@@ -1,0 +1,63 @@
+"""Flags that do not exist, contradict each other, or would have no effect."""
+
+import shlex
+
+from tests.refusals.case import Case, config
+
+_FILE = {"config.py": config("config.sweep.model.alpha = (1.0, 0.5)")}
+
+
+def _flags(what: str, *flags: str, command: str = "sweep", reads: bool = False) -> Case:
+    return Case(what, shlex.join([command, "--config", "config.py", *flags]), _FILE, reads)
+
+
+def _hosts(what: str, coordinator: str | None, num_processes: int | None = 2, process_id: int | None = 1) -> Case:
+    values = {"coordinator": coordinator, "num_processes": num_processes, "process_id": process_id}
+    given = (f"--config.launch.{name}={value}" for name, value in values.items() if value is not None)
+    return _flags(what, *given, command="train", reads=True)
+
+
+CASES = (
+    _flags("a misspelt flag", "--workdri=runs"),
+    _flags("an argument without a dash", "imagenet"),
+    _flags("a switch with a value", "--dry_run=perhaps"),
+    _flags("a misspelt field", "--config.model.alhpa=1"),
+    _flags("a field without its group", "--config.learning_rate=0.1"),
+    _flags("a group instead of a field", "--config.model=mobilenet_v2"),
+    _flags("a field that nobody sets", "--config.data.fingerprint=abc"),
+    _flags("a misspelt axis", "--config.sweep.model.alhpa=(1,)"),
+    _flags("an axis that is no literal", "--config.sweep.seed=(0,1"),
+    _flags("a value twice in an axis", "--config.sweep.seed=(1,1)"),
+    _flags("a word in an axis of numbers", "--config.sweep.seed=(0,'one')"),
+    _flags("a word for a number", "--config.train.epochs=many"),
+    _flags("a fraction for a whole number", "--config.train.batch_size=64.5"),
+    _flags("a word for a switch of the config", "--config.data.flip=sometimes"),
+    _flags("a value beside an axis of the same field", "--config.model.alpha=0.25"),
+    _flags("an unknown launcher", "--launcher=slrum"),
+    _flags("an unknown launcher of the config", "--config.launch.launcher=loacl"),
+    _flags("--retry of what is not retried", "--retry=done"),
+    _flags("--dry_run beside --status", "--dry_run", "--status"),
+    _flags("--retry beside --status", "--retry=diverged", "--status"),
+    _flags("more devices than there are", "--config.launch.devices_per_group=64", reads=True),
+    _flags("a coordinator of a sweep", "--config.launch.coordinator=localhost:1234"),
+    _hosts("a coordinator without processes", "localhost:1234", None, None),
+    _hosts("processes without a coordinator", None),
+    _hosts("processes of a coordinator that is found", "auto"),
+    _hosts("a process beyond their number", "localhost:1234", process_id=2),
+    _hosts("a coordinator without a port", "localhost"),
+    _hosts("a coordinator whose port is a word", "localhost:http"),
+    _hosts("a coordinator whose name is none", "no..where:1234"),
+    _flags("--config beside --workdir", "--workdir=runs", command="evaluate"),
+    _flags("--workdir beside --weights", "--workdir=runs", "--weights=w.h5", command="evaluate"),
+    Case("neither weights nor a workdir", "evaluate"),
+    Case("weights without a config", "evaluate --weights w.h5"),
+    Case("a workdir to evaluate that is not there", "evaluate --workdir rnus"),
+    Case("a workdir to report that is not there", "report --workdir rnus"),
+    Case("a workdir without trials", "report --workdir empty", {"empty/notes.txt": "none"}),
+    Case("two workdirs without --output", "report --workdir a --workdir b"),
+    Case("no --workdir", "report"),
+    Case("an unknown flag of report", "report --workdir a --outptu b"),
+    Case("a workdir that is a file", "sweep --config config.py --workdir notes.txt", _FILE | {"notes.txt": "none"}),
+    Case("a workdir below a file", "sweep --config config.py --workdir notes.txt/runs", _FILE | {"notes.txt": "none"}),
+    _flags("a flag of another command", "--json", command="train"),
+)
