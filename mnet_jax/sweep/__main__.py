@@ -56,12 +56,12 @@ def _run(config, trials, workdir) -> int:
 
 
 def _dry_run(config, trials, workdir) -> int:
+    from mnet_jax.cost import limits
     from mnet_jax.cost.layers import count_network
     from mnet_jax.report.tables import as_table
     from mnet_jax.sweep import plan
     from mnet_jax.sweep.launchers.places import find_places
     from mnet_jax.sweep.run import not_done
-    from mnet_jax.train import limits
 
     places, memory = find_places(config.launch.devices_per_group)
     rows = []

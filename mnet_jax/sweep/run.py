@@ -12,6 +12,7 @@ from ml_collections import ConfigDict
 
 from mnet_jax.config.identity import ORDER
 from mnet_jax.config.source import keep, source_of
+from mnet_jax.cost import limits
 from mnet_jax.cost.layers import as_dict, count_network
 from mnet_jax.devices.signals import Interrupted, Interruption
 from mnet_jax.errors import UserError, nearest
@@ -22,7 +23,7 @@ from mnet_jax.sweep.grid import axes, expand
 from mnet_jax.sweep.launchers import local
 from mnet_jax.sweep.launchers.places import find_places
 from mnet_jax.sweep.progress import Progress
-from mnet_jax.train import inputs, limits
+from mnet_jax.train import inputs
 from mnet_jax.workdir import results
 from mnet_jax.workdir.files import DIVERGED, DONE, FAILED, QUEUED, RUNNING, Damaged, TrialFolder, Workdir
 from mnet_jax.workdir.software import software

@@ -18,8 +18,8 @@ _HEADER = """# Bad inputs, and what they meet with
 
 Written by `python -m tests.refusals > docs/refusals.md`, which gives each command in a process of its own and checks
 it; the tests compare. A mistake that can be seen without training ends a command with exit code 2 and one line on
-stderr, before a workdir is made; in Python it raises `mnet_jax.UserError`. `config.py` starts from `presets.get`; what
-it and the other files hold is in `tests/refusals/`. $PWD is the folder of the command, MEMORY that of the machine.
+stderr, before a workdir is made; in Python it raises `mnet_jax.UserError`. The config files start from `presets.get`;
+what they and the other files hold is in `tests/refusals/`. $PWD is the folder of the command, MEMORY the machine's.
 """
 
 

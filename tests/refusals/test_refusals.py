@@ -30,7 +30,9 @@ def test_every_bad_input_is_refused_as_the_table_says(run):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("what", ["a syntax error", "a misspelt flag", "alpha of thousands", "an idx file that is cut"])
+@pytest.mark.parametrize(
+    "what", ["alpha of thousands", "a flag of another command", "weights without a config", "no --workdir"]
+)
 def test_a_process_of_its_own_says_the_same(what, run):
     (case,) = (case for case in table.cases() if case.what == what)
     assert table.message(alone(case)) == table.message(run(case))

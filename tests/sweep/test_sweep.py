@@ -35,33 +35,6 @@ def test_a_workdir_of_an_earlier_version_is_reported_but_not_gone_on_with(tiny, 
     assert not (tmp_path / "trials").exists()
 
 
-BAD_COMMANDS = [
-    (["--config", "configs/width.py", "--config.model.alhpa=0.5"], "config.model.alhpa: did you mean model.alpha?"),
-    (["--config", "configs/width.py", "--config.modle.alpha=0.5"], "did you mean model.alpha?"),
-    (["--config", "configs/width.py", "--config.model.alpha=-1"], "config.model.alpha=-1.0: must be positive"),
-    (["--config", "configs/width.py", "--config.model.alpha=half"], "config.model.alpha=half: could not convert"),
-    (["--config", "configs/width.py", "--config.sweep.input_size=(0,)"], "config.input_size=0: must be positive"),
-    (["--config", "configs/width.py:fashon_mnist"], "did you mean fashion_mnist?"),
-    (["--config", "configs/widht.py"], "config file 'configs/widht.py' does not exist"),
-    (["--config", "configs/width.py", "--workdir", "/dev/null/here"], "cannot write the workdir /dev/null/here"),
-    (["--config", "configs/width.py", "--dryrun"], "dryrun"),
-    (["--config", "configs/width.py", "--retry=done"], "must be failed, diverged or both"),
-    (["--config", "configs/width.py", "stray"], "unexpected argument 'stray'"),
-    (["--config", "configs/width.py:cifar10"], "cifar-10-binary.tar.gz"),
-    ([], "--config FILE is missing"),
-]
-
-
-@pytest.mark.parametrize(("arguments", "message"), BAD_COMMANDS, ids=lambda v: v if isinstance(v, str) else "")
-def test_a_mistake_ends_with_2_and_one_line_and_trains_nothing(command, tmp_path, arguments, message):
-    arguments = arguments if "--workdir" in arguments else [*arguments, "--workdir", tmp_path / "work"]
-    done = command("mnet_jax.sweep", *arguments, env_extra={"TFDS_DATA_DIR": str(tmp_path)})
-    assert done.returncode == 2, done.stderr
-    assert message in done.stderr
-    assert len(done.stderr.splitlines()) == 1, done.stderr
-    assert not (tmp_path / "work" / "trials").exists()
-
-
 def test_the_dry_run_of_the_papers_grid_is_exact_and_writes_nothing(command, tmp_path):
     done = command("mnet_jax.sweep", "--config", "configs/grid.py:imagenet", "--dry_run", "--workdir", tmp_path / "w")
     assert done.returncode == 0, done.stderr

@@ -5,9 +5,9 @@ import math
 import pytest
 
 from mnet_jax.config.resolve import resolve
+from mnet_jax.cost import limits
 from mnet_jax.cost.layers import count_network
 from mnet_jax.errors import UserError
-from mnet_jax.train import limits
 
 
 def checked(config, memory=2**40, **overrides):
