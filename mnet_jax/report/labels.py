@@ -6,10 +6,15 @@ from collections.abc import Sequence
 
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.patheffects import withStroke
 from matplotlib.text import Text
 
 _AWAY = (7, 14, 24, 38, 56, 80, 120)  # points of distance that are tried
 _DIRECTIONS = ((1, 0), (-1, 0), (1, 1), (-1, 1), (1, -1), (-1, -1), (0, 1), (0, -1))
+_TRIED = [
+    (away, direction, np.multiply(direction, away) * (0.7 if all(direction) else 1))
+    for away, direction in itertools.product(_AWAY, _DIRECTIONS)
+]  # the distance, the direction, and both as a shift in points
 _RADIUS = 5  # of a marker, in points
 
 
@@ -30,8 +35,8 @@ def place(
     markers: Sequence[Place],
     lines: Sequence[Sequence[Place]],
     taken: Sequence[np.ndarray] = (),
-) -> list[Text]:
-    """Writes each label at the nearest place where it covers least; a thin line leads to one that had to go far.
+) -> int:
+    """Writes each label at the nearest free place; a thin line leads to one that had to go far.
 
     Call it when nothing else will move: limits, legend and layout are those of the finished figure.
 
@@ -41,39 +46,44 @@ def place(
       markers: what must stay visible.
       lines: polygons and error bars, which should.
       taken: boxes in pixels (x0, y0, x1, y1), such as the legend's.
+
+    Returns:
+      How many labels there is no room for: wherever they are tried, they would cover a marker, another label or what is
+      taken, or leave the axes.
     """
     scale = axes.figure.dpi / 72
     heavy, light = _boxes(axes, markers, lines)
     heavy = np.vstack([heavy, *taken])
     pixels = _pixels(axes, markers)
     frame = np.array(axes.get_window_extent().extents)
-    written = []
+    away, directions, shifts = (np.array(column) for column in zip(*_TRIED, strict=True))
+    left_out = 0
     for label in labels:
         own, text = _pixels(axes, [label.at])[0], _write(axes, label)
         size = text.get_window_extent().size
-        best = None
-        for away, direction in itertools.product(_AWAY, _DIRECTIONS):
-            shift = np.multiply(direction, away) * (0.7 if all(direction) else 1)  # in points
-            corner = own + shift * scale - size * (1 - np.array(direction)) / 2
-            box = np.concatenate([corner, corner + size])
-            is_misleading = _distances(box, pixels).min() < _distances(box, own[None]).min() - 1
-            cost = 20 * _outside(box, frame) + 10 * _overlap(box, heavy) + 5 * _overlap(box, light)
-            cost += np.prod(size) * (away / 100 + is_misleading / 4)
-            if best is None or cost < best[0]:
-                best = (cost, box, shift, direction, away > _AWAY[1] or is_misleading)
-        _, box, shift, (right, up), is_far = best
+        corners = own + shifts * scale - size * (1 - directions) / 2
+        boxes = np.hstack([corners, corners + size])
+        is_free = (boxes[:, :2] >= frame[:2]).all(1) & (boxes[:, 2:] <= frame[2:]).all(1)
+        is_free[is_free] = _overlaps(boxes[is_free], heavy) == 0
+        if not is_free.any():
+            text.remove()
+            left_out += 1
+            continue
+        is_misleading = _distances(boxes, pixels) < _distances(boxes, own[None]) - 1
+        costs = 5 * _overlaps(boxes, light) + np.prod(size) * (away / 100 + is_misleading / 4)
+        best = np.where(is_free, costs, np.inf).argmin()
+        right, up = directions[best]
         text.set(ha=("center", "left", "right")[right], va=("center", "bottom", "top")[up])
-        text.xyann = (label.at[2] + shift[0], shift[1])
-        if is_far:
-            _lead(axes, own, box)
-        heavy = np.vstack([heavy, box])
-        written.append(text)
-    return written
+        text.xyann = (label.at[2] + shifts[best][0], shifts[best][1])
+        if away[best] > _AWAY[1] or is_misleading[best]:
+            _lead(axes, own, boxes[best])
+        heavy = np.vstack([heavy, boxes[best]])
+    return left_out
 
 
 def is_over(axes: Axes, box: np.ndarray, markers: Sequence, lines: Sequence) -> bool:
     """Whether a box in pixels covers part of a marker or a line, which are as in `place`."""
-    return any(_overlap(box, part) > 0 for part in _boxes(axes, markers, lines))
+    return any(_overlaps(box[None], part)[0] > 0 for part in _boxes(axes, markers, lines))
 
 
 def _boxes(axes: Axes, markers: Sequence, lines: Sequence) -> tuple[np.ndarray, np.ndarray]:
@@ -86,6 +96,7 @@ def _boxes(axes: Axes, markers: Sequence, lines: Sequence) -> tuple[np.ndarray, 
 
 def _write(axes: Axes, label: Label) -> Text:
     text = axes.annotate(label.text, label.at[:2], (0, 0), textcoords="offset points", fontsize=7.5, zorder=5)
+    text.set_path_effects([withStroke(linewidth=2, foreground="white")])
     text.set_in_layout(False)
     return text
 
@@ -112,17 +123,18 @@ def _along(corners: np.ndarray) -> list[np.ndarray]:
     return found
 
 
-def _distances(box: np.ndarray, points: np.ndarray) -> np.ndarray:
-    """From a box to points, in pixels."""
-    return np.hypot(*np.clip(np.maximum(box[:2] - points, points - box[2:]), 0, None).T)
+def _distances(boxes: np.ndarray, points: np.ndarray) -> np.ndarray:
+    """From each box to the nearest of some points, in pixels."""
+    low, high = boxes[:, None, :2] - points, points - boxes[:, None, 2:]
+    return np.hypot(*np.moveaxis(np.clip(np.maximum(low, high), 0, None), -1, 0)).min(1)
 
 
-def _overlap(box: np.ndarray, others: np.ndarray) -> float:
-    """Area in square pixels."""
-    sides = np.minimum(box[2:], others[:, 2:]) - np.maximum(box[:2], others[:, :2])
-    return float(np.prod(np.clip(sides, 0, None), axis=1).sum())
-
-
-def _outside(box: np.ndarray, frame: np.ndarray) -> float:
-    width, height = box[2:] - box[:2]
-    return float(width * height) - _overlap(box, frame[None])
+def _overlaps(boxes: np.ndarray, others: np.ndarray) -> np.ndarray:
+    """The area of each box that others cover, in square pixels."""
+    width, height = (
+        np.clip(
+            np.minimum(boxes[:, None, i + 2], others[:, i + 2]) - np.maximum(boxes[:, None, i], others[:, i]), 0, None
+        )
+        for i in (0, 1)
+    )
+    return (width * height).sum(1)

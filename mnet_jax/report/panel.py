@@ -1,6 +1,8 @@
 """One pair of axes: points with error bars, the lines that join them, the legend, and what is written beside them."""
 
-from collections.abc import Collection, Sequence
+import itertools
+import math
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -12,12 +14,15 @@ from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 from matplotlib.transforms import ScaledTranslation, Transform
 
 from mnet_jax.report.labels import Label, Place, is_over, place
-from mnet_jax.report.points import Point, grouped, in_words, number, values
-from mnet_jax.report.styles import Styles, is_number
+from mnet_jax.report.points import Point, grouped, values
+from mnet_jax.report.styles import Styles, by_model, is_joined
+from mnet_jax.report.words import folded
 
 _MOST_TICKS = 12  # on a colour bar
 _MOST_ENTRIES = 10  # of a legend among the points
+_MOST_DECADES = 3  # with three ticks each
 _APART, _MOST_APART = 5, 24  # points between neighbours of one cost, and between all of them
+_COVERED = 1 / 40  # of the height, within which a marker hides part of another
 
 
 class Panel:
@@ -37,8 +42,7 @@ class Panel:
         self._markers: list[Place] = []
         self._lines: list[list[Place]] = []
         self._labels: list[Label] = []
-        for model, own in grouped(points, lambda point: point.get("model")).items():
-            self._draw_network(model, own)
+        self._draw()
         axes.set_xscale("log")
         _label_ticks(axes, [x for x, *_ in self._markers])
         axes.margins(y=0.08)
@@ -48,6 +52,7 @@ class Panel:
         self._legend: Legend | None = None
         if handles := styles.handles(index, points):
             self._legend = axes.legend(handles=handles, frameon=False, loc="best", fontsize=9)
+            self._legend.set_in_layout(False)  # one without room is dropped
 
     @property
     def has_bars(self) -> bool:
@@ -60,12 +65,14 @@ class Panel:
         return any(shift for *_, shift in self._places.values())
 
     def has_room_for_its_legend(self) -> bool:
-        """Whether the legend is short and covers nothing; after a layout."""
+        """Whether the legend is short, within the axes, and covers nothing; after a layout."""
         if not self._legend:
             return True
-        box = self._legend.get_window_extent().extents
-        is_short = len(self._legend.get_lines()) <= _MOST_ENTRIES
-        return is_short and not is_over(self._axes, box, self._markers, self._lines)
+        box, frame = self._legend.get_window_extent(), self._axes.get_window_extent()
+        is_short = (
+            len(self._legend.get_lines()) <= _MOST_ENTRIES and box.width < frame.width and box.height < frame.height
+        )
+        return is_short and not is_over(self._axes, np.array(box.extents), self._markers, self._lines)
 
     def drop_legend(self) -> list[Line2D]:
         """Takes the legend away and returns its entries."""
@@ -74,58 +81,45 @@ class Panel:
             self._legend = None
         return self._styles.handles(self._index, self._points)
 
-    def write_labels(self) -> None:
-        """Writes what neither the legend nor a line says; call it last, after a layout."""
+    def write_labels(self) -> int:
+        """Writes what neither the legend nor a line says; call it last, after a layout. Returns what had no room."""
         taken = []
         if self._legend:
             box = self._legend.get_window_extent()
             self._legend.set_loc(tuple(self._axes.transAxes.inverted().transform(box.min)))  # stays where it is
             taken.append(np.array(box.extents))
-        place(self._axes, self._labels, self._markers, self._lines, taken)
+        return place(self._axes, self._labels, self._markers, self._lines, taken)
 
-    def _draw_network(self, model: str, points: Sequence[Point]) -> None:
-        roles = self._styles.roles(self._index, model)
-        on_one_line = grouped(points, lambda point: values(point, roles.on_one_line)).values()
-        across = grouped(points, lambda point: values(point, roles.of_one_marker)).values()
-        shifts = self._shifts(roles.color, across)
-        for point in points:
-            at = (point.get(self._field), 100 * point.mean, shifts.get(point.get(roles.color), 0.0))
-            self._places[id(point)] = at
-            self._draw_point(point)
-        for line in on_one_line:
-            line.sort(key=lambda point: (point.get(self._field), point.mean))
-            is_joined = self._is_joined(line, roles.marker)
-            if is_joined:
+    def _draw(self) -> None:
+        lines = list(self._styles.lines(self._index, self._points, self._field))
+        for line, shift in self._shifts(lines):
+            for point in line:
+                self._draw_point(point, shift)
+            if len(line) > 1:
                 look = {"color": self._styles.color(self._index, line[0]), "linewidth": 1.6, "zorder": 2}
                 self._lines.append(self._join(line, **look))
-            for part in [line] if is_joined else [[point] for point in line]:
-                if text := self._styles.text(self._index, part):
-                    self._label(text, part[-1])
-        for same in across:
-            if self._is_joined(same, roles.color):
+            if text := self._styles.text(self._index, line):
+                self._label(text, line[-1])
+        for model, own in by_model(self._points).items():
+            roles = self._styles.roles(self._index, model)
+            across = grouped(own, lambda point, roles=roles: values(point, roles.of_one_marker)).values()
+            joined = [same for same in across if is_joined(same, roles.color, self._field)]
+            for same in joined:
                 self._join(same, color="0.8", linewidth=1, zorder=1)
-        if self._styles.is_spelled(roles.marker):
-            self._spell(roles.marker, on_one_line)
+            if self._styles.is_spelled(roles.marker):
+                self._spell(roles.marker, [line for line in lines if line[0].get("model") == model], joined)
 
-    def _shifts(self, column: str | None, across: Collection[Sequence[Point]]) -> dict:
-        """How far to the right, in points, each colour stands, where error bars would cover each other.
-
-        These are of one cost: the trials differ in nothing but a colour, which leaves the cost as it is.
-        """
-        costs = [[point.get(self._field) for point in same] for same in across]
-        has_bars = any(point.sd for same in across for point in same)
-        is_one_cost = max(map(len, costs)) > 1 and all(len(set(same)) == 1 for same in costs)
-        if column is None or not has_bars or not is_one_cost:
-            return {}
-        present = {point.get(column) for same in across for point in same}
-        ordered = [value for value in self._styles.colors[column] if value in present][::-1]
-        apart = min(_APART, _MOST_APART / len(ordered))
-        return {value: apart * (i - (len(ordered) - 1) / 2) for i, value in enumerate(ordered)}
-
-    def _is_joined(self, points: Sequence[Point], along: str | None) -> bool:
-        """Whether points are steps of a number that changes the cost."""
-        costs = {point.get(self._field) for point in points}
-        return len(costs) > 1 and all(is_number(point.get(along)) for point in points)
+    def _shifts(self, lines: Sequence[list[Point]]) -> Iterator[tuple[list[Point], float]]:
+        """How far to the right, in points, each line stands, so that points of one cost do not hide each other."""
+        means = [point.mean for line in lines for point in line]
+        height = _COVERED * (max(means) - min(means))
+        groups = _of_common_costs(lines, self._field)
+        is_hidden = any(_hide(same, self._field, height) for same in groups)
+        apart = min(_APART, _MOST_APART / max(map(len, groups))) if is_hidden else 0.0
+        for same in groups:
+            same.sort(key=lambda line: self._styles.rank(self._index, line[0]), reverse=True)
+            for i, line in enumerate(same):
+                yield line, apart * (i - (len(same) - 1) / 2)
 
     def _join(self, points: Sequence[Point], **look) -> list[Place]:
         places = sorted(self._places[id(point)] for point in points)
@@ -134,8 +128,8 @@ class Panel:
         self._axes.plot(x, y, linestyle=dash, transform=self._shifted(shifts[0]), **look)
         return places
 
-    def _draw_point(self, point: Point) -> None:
-        at = x, y, shift = self._places[id(point)]
+    def _draw_point(self, point: Point, shift: float) -> None:
+        at = x, y, _ = self._places[id(point)] = (point.get(self._field), 100 * point.mean, shift)
         sd = 100 * point.sd
         look = {"fmt": self._styles.marker(self._index, point), "color": self._styles.color(self._index, point)}
         self._axes.errorbar(x, y, sd or None, markersize=7, capsize=3, zorder=3, transform=self._shifted(shift), **look)
@@ -149,18 +143,23 @@ class Panel:
         return self._axes.transData + to_the_right if shift else self._axes.transData
 
     def _label(self, text: str, point: Point) -> None:
-        self._labels.append(Label(text, self._places[id(point)]))
+        self._labels.append(Label(folded(text), self._places[id(point)]))
 
-    def _spell(self, column: str, lines: Sequence[Sequence[Point]]) -> None:
-        """Each value of a marker once, on the longest line that has it; between a line's ends the number is enough."""
-        said = set()
+    def _spell(self, column: str, lines: Sequence[Sequence[Point]], joined: Sequence[Sequence[Point]]) -> None:
+        """Each value of a marker once for each cost, and for costs that a grey line joins; on the longest line.
+
+        Between a line's ends the number is enough.
+        """
+        said: set[tuple] = set()
+        same_as = {id(point): same for same in joined for point in same}
         for line in sorted(lines, key=len, reverse=True):
             for i, point in enumerate(line):
                 value = point.get(column)
-                if value not in said:
-                    said.add(value)
+                if (value, point.get(self._field)) not in said:
+                    said |= {(value, other.get(self._field)) for other in same_as.get(id(point), [point])}
                     is_end = i in (0, len(line) - 1) or value is None
-                    self._label(in_words(self._styles.names[column], value) if is_end else number(value), point)
+                    say = self._styles.words.setting if is_end else self._styles.words.value
+                    self._label(say(column, value), point)
 
     def _draw_color_bars(self) -> None:
         """For a colour of too many values for a legend: one field each, from the smallest value up."""
@@ -172,14 +171,40 @@ class Panel:
                     BoundaryNorm(np.arange(len(found) + 1) - 0.5, len(found)), ListedColormap([c for _, c in found])
                 )
                 ticks = range(0, len(found), -(-len(found) // _MOST_TICKS))
-                bar = self._axes.figure.colorbar(shades, ax=self._axes, ticks=ticks, label=self._styles.names[column])
-                bar.ax.set_yticklabels([number(found[i][0]) for i in ticks])
+                bar = self._axes.figure.colorbar(
+                    shades, ax=self._axes, ticks=ticks, label=self._styles.words.names[column]
+                )
+                bar.ax.set_yticklabels([self._styles.words.value(column, found[i][0]) for i in ticks])
                 bar.ax.minorticks_off()
 
 
+def _of_common_costs(lines: Sequence[list[Point]], field: str) -> list[list[list[Point]]]:
+    """Lines in groups that have no cost in common."""
+    groups: list[tuple[set, list[list[Point]]]] = []
+    for line in lines:
+        costs, same = {point.get(field) for point in line}, [line]
+        for other in [group for group in groups if group[0] & costs]:
+            groups.remove(other)
+            costs, same = other[0] | costs, other[1] + same
+        groups.append((costs, same))
+    return [same for _, same in groups]
+
+
+def _hide(lines: Sequence[Sequence[Point]], field: str, height: float) -> bool:
+    """Whether points of one cost have error bars, or are nearly as high as each other."""
+    for same in grouped([point for line in lines for point in line], lambda point: point.get(field)).values():
+        means = sorted(point.mean for point in same)
+        if len(same) > 1 and any(point.sd for point in same):
+            return True
+        if any(above - below <= height for below, above in itertools.pairwise(means)):
+            return True
+    return False
+
+
 def _label_ticks(axes: Axes, costs: Sequence[float]) -> None:
-    """Ticks at 1, 2 and 5 of each decade, in words: 20 M."""
-    axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    """Ticks at 1, 2 and 5 of each decade, or of many decades at 1 alone, in words: 20 M."""
+    is_wide = math.log10(max(costs) / min(costs)) > _MOST_DECADES
+    axes.xaxis.set_major_locator(LogLocator(subs=(1,) if is_wide else (1, 2, 5)))
     axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: _in_words(value)))
     axes.xaxis.set_minor_formatter(NullFormatter())
     axes.set_xlim(min(costs) / 1.35, max(costs) * 1.35)

@@ -3,6 +3,7 @@
 import importlib.resources
 import io
 import json
+import math
 import textwrap
 from collections.abc import Sequence
 
@@ -10,9 +11,11 @@ import matplotlib
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
+from mnet_jax.report.multiples import Panels, multiples
 from mnet_jax.report.panel import Panel
-from mnet_jax.report.points import in_words, number, points
-from mnet_jax.report.styles import Styles, model_name, multiples
+from mnet_jax.report.points import points
+from mnet_jax.report.styles import Styles
+from mnet_jax.report.words import Words, writable
 from mnet_jax.workdir import results
 from mnet_jax.workdir.files import DONE, Workdir, write_bytes
 from mnet_jax.workdir.results import Row
@@ -24,6 +27,7 @@ _AXES = {
     "mult_adds": ("accuracy_vs_mult_adds.png", "Mult-Adds per image"),
     "params": ("accuracy_vs_params.png", "trainable parameters"),
 }
+_CROWDED = "Labels that had no room are left out: results.csv has every trial."
 _MOST_COLUMNS = 3  # of panels
 _SMALL, _LEGEND = 8, 9  # sizes of fonts
 
@@ -44,22 +48,34 @@ def draw(workdir: Workdir) -> list[str]:
 
 
 def _is_drawn(row: Row, field: str) -> bool:
-    return bool(row[field]) and row["top1"] is not None
+    return bool(row[field]) and row["top1"] is not None and math.isfinite(row["top1"])
 
 
 def _figure(rows: Sequence[Row], field: str, label: str) -> Figure:
+    """The fewest panels that have room for what must be written in them."""
     drawn = [row for row in rows if _is_drawn(row, field)]
-    groups = multiples(points(drawn))
+    missing = len(rows) - len(drawn)
+    notes = [f"Not drawn: {missing} trial{'s' * (missing > 1)} of unknown cost or accuracy."] if missing else []
+    for groups in multiples(points(drawn), field):
+        figure, num_left_out = _panels(drawn, groups, field, label, notes)
+        if not num_left_out:
+            return figure
+    return _panels(drawn, groups, field, label, [*notes, _CROWDED])[0]
+
+
+def _panels(drawn: Sequence[Row], groups: Panels, field: str, label: str, notes: Sequence[str]) -> tuple[Figure, int]:
+    """A figure, and how many labels had no room in it."""
     is_split = len(groups) > 1
     if published := _published(drawn):
-        groups.append(("ImageNet, published", points(published)))
-    title = _title(drawn)
-    if not is_split:
-        groups[0] = (title, groups[0][1])
+        groups = [*groups, ("ImageNet, published", points(published))]
     styles = Styles([own for _, own in groups])
+    title = _title(drawn, styles.words)
+    if not is_split:
+        groups = [(title, groups[0][1]), *groups[1:]]
     num_columns = min(len(groups), _MOST_COLUMNS)
     num_rows = -(-len(groups) // num_columns)
-    with matplotlib.rc_context({"font.size": 10, "axes.spines.top": False, "axes.spines.right": False}):
+    look = {"font.size": 10, "axes.spines.top": False, "axes.spines.right": False, "text.parse_math": False}
+    with matplotlib.rc_context(look):
         figure = Figure(figsize=(7.2 if num_columns == 1 else 2.4 + 4.8 * num_columns, 5 * num_rows))
         figure.set_layout_engine("constrained")
         FigureCanvasAgg(figure)
@@ -69,23 +85,27 @@ def _figure(rows: Sequence[Row], field: str, label: str) -> Figure:
         panels = []
         for i, (axes, (name, own)) in enumerate(zip(subplots, groups, strict=False)):
             panels.append(Panel(axes, own, field, styles, i))
-            axes.set_title(textwrap.fill(name, 84), fontsize=12 if len(name) < 68 else 10)
+            text, size = _headline(name, figure.get_figwidth() / num_columns)
+            axes.set_title(text, fontsize=size)
             axes.set_xlabel(f"{label} (log scale)")
             axes.tick_params(labelbottom=True)
         for axes in subplots[::num_columns]:
             axes.set_ylabel("top-1 accuracy (%)")
         if is_split:
-            figure.suptitle(title, fontsize=12)
+            text, size = _headline(title, figure.get_figwidth())
+            figure.suptitle(text, fontsize=size)
             costs = [point.get(field) for _, own in groups for point in own]
             subplots[0].set_xlim(min(costs) / 1.35, max(costs) * 1.35)
-        note = _note(styles, len(rows) - len(drawn), panels)
-        if note:
+        if note := " ".join([*_notes(styles, panels), *notes]):
             width = int(16.5 * figure.get_figwidth())
             figure.supxlabel(textwrap.fill(note, width), fontsize=_SMALL, color="0.35")
         _lay_out(figure, panels, is_split)
-        for panel in panels:
-            panel.write_labels()
-    return figure
+        return figure, sum(panel.write_labels() for panel in panels)
+
+
+def _headline(text: str, width: float) -> tuple[str, int]:
+    """A title in lines that fit a width in inches, and the size of its font."""
+    return textwrap.fill(text, int(11.7 * width)), 12 if len(text) < 9.5 * width else 10
 
 
 def _lay_out(figure: Figure, panels: Sequence[Panel], is_split: bool) -> None:
@@ -95,23 +115,25 @@ def _lay_out(figure: Figure, panels: Sequence[Panel], is_split: bool) -> None:
         handles = {handle.get_label(): handle for panel in panels for handle in panel.drop_legend()}
         look = {"loc": "outside right upper", "frameon": False, "fontsize": _LEGEND}
         legend = figure.legend(handles=list(handles.values()), **look)
-        figure.draw_without_rendering()
-        figure.set_figwidth(figure.get_figwidth() + legend.get_window_extent().width / figure.dpi)
+        size = legend.get_window_extent().size / figure.dpi
+        figure.set_size_inches(figure.get_figwidth() + size[0], max(figure.get_figheight(), size[1] + 0.2))
         figure.draw_without_rendering()
 
 
-def _title(rows: Sequence[Row]) -> str:
+def _title(rows: Sequence[Row], words: Words) -> str:
     """What was trained: networks, data sets, size of the test split, epochs."""
 
     def either(found, word):
         return f" {word} ".join(dict.fromkeys(found))
 
-    models = list(dict.fromkeys(model_name(row["model"]) for row in rows))
-    epochs = list(dict.fromkeys(number(float(row["epochs"])) for row in rows if row["epochs"] is not None))
+    models = list(dict.fromkeys(words.value("model", row["model"]) for row in rows))
+    epochs = list(
+        dict.fromkeys(words.value("epochs", float(row["epochs"])) for row in rows if row["epochs"] is not None)
+    )
     images = either((f"{row['test_images']:,}" for row in rows if row["test_images"] is not None), "or")
     training = ["imported weights" if epochs == ["0"] else f"{either(epochs, 'or')} epochs"] if epochs else []
     trained = " and ".join(models) if len(models) <= 3 else f"{len(models)} networks"
-    data = either((str(row["dataset"]) for row in rows), "and")
+    data = either((writable(str(row["dataset"])) for row in rows), "and")
     return ", ".join([f"{trained} on {data}" + (f" ({images} test images)" if images else ""), *training])
 
 
@@ -129,21 +151,22 @@ def _published(rows: Sequence[Row]) -> list[Row]:
     ]
 
 
-def _note(styles: Styles, num_missing: int, panels: Sequence[Panel]) -> str:
-    """What a reader of the labels must know, and what was left out."""
+def _notes(styles: Styles, panels: Sequence[Panel]) -> list[str]:
+    """What a reader of the labels and the colours must know."""
+    words = styles.words
     usual = dict.fromkeys(
-        in_words(styles.names[column], value)
+        words.setting(column, value)
         for roles in styles.all_roles()
         for column, value in roles.usual.items()
         if column != "options"
     )
-    follows = dict.fromkeys(styles.names[column] for roles in styles.all_roles() for column in roles.follows)
-    missing = f"{num_missing} trial{'s' if num_missing > 1 else ''}"
+    follows = dict.fromkeys(words.names[column] for roles in styles.all_roles() for column in roles.follows)
+    alike = ", ".join(words.names[column] for column in styles.alike())
     parts = [
         f"Where nothing else is written: {', '.join(usual)}." if usual else "",
         f"Varies along with what is shown: {', '.join(follows)}." if follows else "",
-        f"Not drawn: {missing} of unknown cost." if num_missing else "",
+        f"Neighbouring colours of {alike} look alike: results.csv has every trial." if alike else "",
         "Points of one cost stand side by side." if any(panel.has_shifts for panel in panels) else "",
         "Error bars: standard deviation over seeds." if any(panel.has_bars for panel in panels) else "",
     ]
-    return " ".join(filter(None, parts))
+    return list(filter(None, parts))

@@ -8,7 +8,12 @@ from typing import Any
 from mnet_jax.workdir.results import COLUMNS, SEEDS, Row
 
 _SETTINGS = ("model", "alpha", "input_size", "dataset", "epochs")  # of the columns that every table has
-_FOUND = ("data.fingerprint", "train.init_fingerprint", "model.fingerprint")  # said where nothing else tells
+_LAST = (
+    "train.init_from",
+    "data.fingerprint",
+    "train.init_fingerprint",
+    "model.fingerprint",
+)  # where nothing else tells
 
 
 @dataclasses.dataclass(frozen=True)
@@ -43,9 +48,9 @@ def points(rows: Sequence[Row]) -> list[Point]:
 
 
 def settings_columns(rows: Sequence[Row]) -> list[str]:
-    """The columns that are neither a name, nor measured, nor a seed; what is found in files comes last."""
+    """The columns that are neither a name, nor measured, nor a seed; those of files come last."""
     beside = dict.fromkeys(key for row in rows for key in row if key not in (*COLUMNS, *SEEDS, "replicate"))
-    return sorted((*_SETTINGS, *beside), key=lambda column: column in _FOUND)
+    return sorted((*_SETTINGS, *beside), key=lambda column: column in _LAST)
 
 
 def differing(rows: Iterable[Row | Point], columns: Iterable[str]) -> list[str]:
@@ -78,27 +83,3 @@ def grouped(items: Iterable, key: Callable[[Any], Hashable]) -> dict[Hashable, l
     for item in items:
         groups.setdefault(key(item), []).append(item)
     return groups
-
-
-def names(columns: Sequence[str]) -> dict[str, str]:
-    """What columns are called on a plot: the last part of the key in plain words, the whole where that is unclear."""
-    short = [column.rpartition(".")[2] for column in columns]
-    clear = {
-        column: column if short.count(part) > 1 or part == "name" else part
-        for column, part in zip(columns, short, strict=True)
-    }
-    return {column: text.replace("_", " ").replace(".", " ") for column, text in clear.items()}
-
-
-def in_words(name: str, value: Any) -> str:
-    """ "alpha 0.5", "residual False", "cache side unset"; the options of an earlier version's table say it all."""
-    if value is None:
-        return f"{name} unset"
-    return str(value) if name == "options" else f"{name} {number(value)}"
-
-
-def number(value: Any) -> str:
-    """A value as short as it can be said; of a path the file."""
-    if isinstance(value, float):
-        return f"{value:g}" if float(f"{value:g}") == value else repr(value)
-    return str(value).rpartition("/")[2]

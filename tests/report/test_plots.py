@@ -2,49 +2,11 @@
 
 import itertools
 
+import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
-from matplotlib.figure import Figure
+from matplotlib.text import Text
 
-from mnet_jax.report import plots
-from mnet_jax.report.points import Point, names, points
-from mnet_jax.report.styles import Styles
-from mnet_jax.workdir import results
-from mnet_jax.workdir.files import Workdir
-
-
-def row_of(i=0, **own):
-    own = {key.replace("__", "."): value for key, value in own.items()}
-    row = dict.fromkeys(results.COLUMNS) | {"trial": f"trial-{i}", "status": "done", "model": "mobilenet_v1"}
-    row |= {"alpha": 1.0, "input_size": 28, "seed": 0, "epochs": 3.0, "dataset": "mnist5k", "test_images": 1000}
-    row |= own
-    size, width = row["input_size"], own.get("model.width", (row["alpha"] or 1) * 32)
-    row |= {"mult_adds": int(width**2 * size**2 * own.get("model.depth", 1)), "params": int(width**2 * 100)}
-    row |= {"top1": 0.5 + i % 97 / 300, "top5": 1.0, "loss": 0.5, "steps": 10}
-    return row | {"replicate": repr(sorted((k, repr(v)) for k, v in own.items() if k not in results.SEEDS))}
-
-
-def product(**values):
-    names_, axes = zip(*values.items(), strict=True)
-    return [row_of(i, **dict(zip(names_, cell, strict=True))) for i, cell in enumerate(itertools.product(*axes))]
-
-
-@pytest.fixture
-def drawn(tmp_path, monkeypatch):
-    """Draws rows and returns the figures, the one over Mult-Adds first."""
-    saved = []
-    monkeypatch.setattr(Figure, "savefig", lambda self, *_, **__: saved.append(self))
-
-    def draw(rows):
-        workdir = Workdir(tmp_path)
-        columns = dict.fromkeys(key for row in rows for key in row)
-        results.write(workdir, [dict.fromkeys(columns) | row for row in rows])
-        saved.clear()
-        plots.draw(workdir)
-        return list(saved)
-
-    return draw
+from tests.report.rows import product, row_of
 
 
 def legend_of(figure):
@@ -54,6 +16,15 @@ def legend_of(figure):
 
 def texts_of(axes):
     return [text.get_text() for text in axes.texts if text.get_text()]
+
+
+def note_of(figure):
+    return figure._supxlabel.get_text().replace("\n", " ") if figure._supxlabel else ""
+
+
+def corners_of(artist):
+    box = artist.get_window_extent()
+    return box.min, box.max
 
 
 def joined(axes):
@@ -97,7 +68,7 @@ def test_seeds_become_a_mean_with_an_error_bar(drawn):
     (axes,) = figure.axes
     assert [bar.has_yerr for bar in axes.containers] == [True, True]
     assert (axes.lines[-1].get_xdata()).size in (1, 2)
-    assert "standard deviation" in figure._supxlabel.get_text()
+    assert "standard deviation" in note_of(figure)
 
 
 def test_alpha_by_learning_rate_is_a_line_per_rate(drawn):
@@ -132,7 +103,7 @@ def test_an_ablation_names_what_departs_and_says_what_the_others_are(drawn):
     rows = [row_of(i, **{"model__separable": True, "model__shallow": False} | own) for i, own in enumerate(changes)]
     figure = drawn(rows)[0]
     assert texts_of(figure.axes[0]) == ["separable False", "shallow True"]
-    assert "Where nothing else is written: separable True, shallow False." in figure._supxlabel.get_text()
+    assert "Where nothing else is written: separable True, shallow False." in note_of(figure)
 
 
 def test_options_of_a_table_of_an_earlier_version_are_written_beside_their_points(drawn):
@@ -154,20 +125,14 @@ def test_ten_sizes_by_ten_alphas_have_a_colour_bar_and_written_alphas(drawn):
     assert len({color for color, count in joined(axes) if color != "0.8"}) == 10
 
 
-def test_four_sizes_have_the_colours_of_an_ordered_scale():
-    styles = Styles([points(product(input_size=(28, 24, 20, 16)))])
-    sizes = styles.colors["input_size"]
-    lightness = [sum(c * w for c, w in zip(sizes[size], (0.3, 0.59, 0.11), strict=False)) for size in (28, 24, 20, 16)]
-    assert lightness == sorted(lightness), "the larger, the darker"
-    assert lightness[-1] < 0.8, "visible on white"
-
-
 CROWDS = {
     "ablation": [row_of(j, **{f"model__option{k}": k == j for k in range(8)}) for j in range(9)],
     "rates": product(optim__learning_rate=(0.1, 0.2, 0.3), optim__weight_decay=[i / 1e4 for i in range(1, 10)]),
     "grid": product(
         alpha=(1.0, 0.5), model__act=("relu", "swish"), model__depth=(1, 2, 3), input_size=(28, 24, 20, 16)
     ),
+    "long words": product(alpha=(1.0, 0.5), data__train_split=[f"train[:{i}]+validation[{i}:]" * 2 for i in range(13)]),
+    "networks": product(model=[f"net{i}.py:Net" for i in range(12)], alpha=(None,), model__width=(8, 16)),
 }
 
 
@@ -182,8 +147,8 @@ def test_many_lines_that_need_words_become_small_multiples(drawn):
 
 @pytest.mark.parametrize("rows", CROWDS.values(), ids=CROWDS)
 def test_labels_cover_neither_each_other_nor_points_nor_the_legend(drawn, rows):
-    for figure in drawn(rows):
-        axes = figure.axes[0]
+    for axes in (axes for figure in drawn(rows) for axes in figure.axes):
+        figure = axes.figure
         boxes = [text.get_window_extent() for text in axes.texts if text.get_text()]
         assert not [1 for a, b in itertools.combinations(boxes, 2) if a.overlaps(b)]
         legends = [*figure.legends, *filter(None, [axes.get_legend()])]
@@ -191,9 +156,86 @@ def test_labels_cover_neither_each_other_nor_points_nor_the_legend(drawn, rows):
         assert all(
             axes.get_window_extent().padded(1).contains(*corner) for box in boxes for corner in (box.min, box.max)
         )
+        assert all(figure.bbox.contains(*corner) for legend in legends for corner in corners_of(legend))
         figure.draw_without_rendering()
         again = [text.get_window_extent() for text in axes.texts if text.get_text()]
         assert [box.bounds for box in again] == [pytest.approx(box.bounds) for box in boxes], "nothing moves when saved"
+
+
+def test_words_that_have_no_room_are_left_out_and_the_note_says_so(drawn):
+    figure = drawn(product(data__train_split=[f"train[:{i}]" for i in range(80)]))[0]
+    assert 20 < len(texts_of(figure.axes[0])) < 80
+    assert "Labels that had no room are left out: results.csv has every trial." in note_of(figure)
+    assert "no room" not in note_of(drawn(product(data__train_split=[f"train[:{i}]" for i in range(12)]))[0])
+
+
+def test_words_without_room_become_panels_where_these_are_few_enough(drawn):
+    rows = product(alpha=(1.0, 0.5), data__train_split=[f"{i}{'x' * 500}" for i in range(12)])
+    figure = drawn(rows)[0]
+    assert len(figure.axes) == 12
+    assert "no room" not in note_of(figure)
+
+
+def test_a_long_legend_makes_the_figure_larger(drawn):
+    words = [f"{i}{'x' * 250}" for i in range(8)]
+    figure = drawn(product(alpha=[i / 8 for i in range(1, 9)], model__act=words, data__flip=(True, False)))[0]
+    (legend,) = figure.legends
+    assert all(figure.bbox.contains(*corner) for corner in corners_of(legend))
+    assert figure.axes[0].get_window_extent().width > 400
+    assert len(legend.get_texts()) == 18
+
+
+def test_shades_that_look_alike_are_said(drawn):
+    rows = product(alpha=(1.0, 0.5), optim__learning_rate=[i / 100 for i in range(1, 31)])
+    assert "Neighbouring colours of learning rate look alike: results.csv has every trial." in note_of(drawn(rows)[0])
+
+
+def test_many_rates_at_two_sizes_have_the_scale_and_the_sizes_the_dash(drawn):
+    rows = product(alpha=(1.0, 0.5), input_size=(28, 20), optim__learning_rate=[i / 100 for i in range(1, 11)])
+    figure = drawn(rows)[0]
+    assert figure.axes[1].get_ylabel() == "learning rate"
+    assert legend_of(figure) == ["input size 28", "input size 20", "alpha 1", "alpha 0.5"]
+
+
+def test_written_alphas_stand_at_every_cost_that_no_grey_line_leads_to(drawn):
+    """Words are no steps of a number, so that no line joins them, though they change the cost."""
+    rows = product(alpha=[i / 10 for i in range(1, 11)], model__depth=(1, 3))
+    (axes,) = drawn([row | {"model.depth": f"{row['model.depth']} blocks"} for row in rows])[0].axes
+    assert len(texts_of(axes)) == 20
+
+
+def test_points_of_one_cost_and_accuracy_stand_side_by_side(drawn):
+    rows = product(optim__learning_rate=(0.2, 0.1, 0.05), optim__name=("sgd", "adamw"))
+    figure = drawn([row | {"top1": 0.9} for row in rows])[0]
+    places = [
+        bar.lines[0].get_transform().transform((rows[0]["mult_adds"], 90))[0] for bar in figure.axes[0].containers
+    ]
+    assert np.diff(sorted(places)).min() > 4
+    assert "Points of one cost stand side by side." in note_of(figure)
+
+
+def test_what_stands_in_values_is_written_as_it_is(drawn):
+    figure = drawn(product(model=("a.py:_Net",), alpha=(1.0, 0.5), model__act=("$a_b$", r"$\frac{1", "", "模")))[0]
+    assert legend_of(figure)[:4] == ["act $a_b$", r"act $\frac{1", "act ''", "act \\u6a21"]
+    assert not [text for text in figure.findobj(Text) if text.get_parse_math() and "$" in text.get_text()]
+
+
+def test_networks_of_one_name_and_of_a_private_one_are_in_the_legend(drawn):
+    figure = drawn(product(model=("a.py:Net", "b.py:Net", "a.py:_Own"), alpha=(None,)))[0]
+    assert legend_of(figure) == ["a.py:Net", "b.py:Net", " _Own"]
+
+
+@pytest.mark.parametrize("decades", [0, 0.01, 0.5, 1, 2, 3, 4, 7, 10])
+def test_the_ticks_of_the_cost_overprint_nothing(drawn, decades):
+    rows = product(alpha=(1.0, 0.5))
+    rows[0] |= {"mult_adds": 10**3}
+    rows[1] |= {"mult_adds": int(10 ** (3 + decades))}
+    (axes,) = (figure := drawn(rows)[0]).axes
+    figure.draw_without_rendering()
+    low, high = axes.get_xlim()
+    boxes = [tick.label1.get_window_extent() for tick in axes.xaxis.get_major_ticks() if low <= tick.get_loc() <= high]
+    assert boxes
+    assert not [1 for a, b in itertools.combinations(boxes, 2) if a.overlaps(b)]
 
 
 def test_the_legend_covers_no_point(drawn):
@@ -205,39 +247,6 @@ def test_the_legend_covers_no_point(drawn):
         ]
         legends = [*figure.legends, *filter(None, [axes.get_legend()])]
         assert not [1 for place in places for legend in legends if legend.get_window_extent().contains(*place)]
-
-
-_SETTINGS = {
-    "model": ("mobilenet_v1", "nets.py:Net"),
-    "alpha": (1.0, 0.5, 0.25),
-    "input_size": (28, 24, 20, 16),
-    "model.width": (8, 16, 32),
-    "model.act": ("relu", "swish", None),
-    "optim.learning_rate": (0.1, 0.2),
-    "optim.name": ("sgd", "adamw"),
-    "epochs": (2.0, 4.0),
-    "data.mean": ((0.5,), (0.25, 0.5)),
-    "dataset": ("mnist5k", "cifar10"),
-}
-
-
-@given(st.data())
-def test_whatever_is_swept_no_two_points_look_the_same(data):
-    swept = data.draw(st.lists(st.sampled_from(sorted(_SETTINGS)), min_size=1, max_size=4, unique=True))
-    axes = {key: data.draw(st.lists(st.sampled_from(_SETTINGS[key]), min_size=1, unique=True)) for key in swept}
-    cells = list(itertools.product(*axes.values()))
-    kept = data.draw(st.lists(st.sampled_from(cells), min_size=1, unique=True)) if data.draw(st.booleans()) else cells
-    rows = [row_of(i, **dict(zip(axes, cell, strict=True))) for i, cell in enumerate(kept)]
-    found = points(rows)
-    assert len(found) == len(rows)
-    styles = Styles([found])
-
-    def look(point: Point, line):
-        return (styles.color(0, point), styles.marker(0, point), styles.text(0, line))
-
-    assert len({look(point, [point]) for point in found}) == len(found), "alone"
-    on_a_line = {(*look(point, [point, point]), styles.dash(0, point)) for point in found}
-    assert len(on_a_line) == len(found), "on lines"
 
 
 @pytest.mark.parametrize("dataset", ["imagenet", "imagenet_validation", "imagenet2012:5.1.0"])
@@ -266,7 +275,7 @@ def test_the_title_names_every_data_set(drawn):
 
 def test_what_varies_along_with_something_drawn_is_said(drawn):
     rows = [row_of(i, alpha=a, optim__learning_rate=rate) for i, (a, rate) in enumerate(((1.0, 0.1), (0.5, 0.2)))]
-    assert "Varies along with what is shown: learning rate." in drawn(rows)[0]._supxlabel.get_text()
+    assert "Varies along with what is shown: learning rate." in note_of(drawn(rows)[0])
 
 
 def test_trials_of_unknown_cost_are_counted_under_the_plot(drawn):
@@ -274,13 +283,16 @@ def test_trials_of_unknown_cost_are_counted_under_the_plot(drawn):
     rows[2] |= {"mult_adds": None, "params": None}
     figure = drawn(rows)[0]
     assert len(figure.axes[0].containers) == 2
-    assert "Not drawn: 1 trial " in figure._supxlabel.get_text()
+    assert "Not drawn: 1 trial of unknown cost or accuracy." in note_of(figure)
+
+
+def test_a_score_that_is_no_number_is_not_drawn(drawn):
+    rows = product(alpha=(1.0, 0.5), seed=(0, 1))
+    rows[0] |= {"top1": float("nan")}
+    figure = drawn(rows)[0]
+    assert sorted(bar.has_yerr for bar in figure.axes[0].containers) == [False, True]
+    assert "Not drawn: 1 trial of unknown cost or accuracy." in note_of(figure)
 
 
 def test_unfinished_trials_are_not_drawn(drawn):
     assert drawn([row | {"status": "running"} for row in product(alpha=(1.0, 0.5))]) == []
-
-
-def test_columns_are_called_by_the_last_part_of_their_key_where_that_is_clear():
-    found = names(["alpha", "optim.learning_rate", "optim.name", "data.seed", "model.seed"])
-    assert list(found.values()) == ["alpha", "learning rate", "optim name", "data seed", "model seed"]
