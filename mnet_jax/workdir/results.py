@@ -131,12 +131,14 @@ def _as_rows(trials: list["_Trial"]) -> list[Row]:
 def replicate(settings: Settings) -> str:
     """Twelve hex digits, equal for trials that differ in nothing but their seeds.
 
-    A field at its default is left out, so that a field which a later version adds changes nothing.
+    A field at its default is left out, so that a field which a later version adds changes nothing; so is the path of
+    weights whose content is known.
     """
+    beside = (*SEEDS, "train.init_from") if settings.get("train.init_fingerprint") else SEEDS
     own = {
         key: value
         for key, value in settings.items()
-        if key not in SEEDS and not (key in _DEFAULTS and value == _DEFAULTS[key])
+        if key not in beside and not (key in _DEFAULTS and value == _DEFAULTS[key])
     }
     return hashlib.sha256(json.dumps(own, sort_keys=True).encode()).hexdigest()[:12]
 
@@ -249,9 +251,7 @@ def _settings(config: Mapping) -> Settings:
         raise ValueError("it names no model")
     own = {key: value for key, value in flat.items() if key.partition(".")[0] not in _NO_PART_OF_A_TRIAL}
     settings = effective(_DEFAULTS | own)
-    settings |= {key: own[key] for key in ("model.fingerprint",) if own.get(key) is not None}
-    if own.get("train.init_from") is not None and own.get("train.init_fingerprint") is None:
-        settings["train.init_from"] = own["train.init_from"]
+    settings |= {key: own[key] for key in ("model.fingerprint", "train.init_from") if own.get(key) is not None}
     return {
         key: value
         for key, value in settings.items()

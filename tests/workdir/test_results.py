@@ -134,6 +134,19 @@ def test_weights_whose_content_nobody_recorded_are_told_apart_by_their_path(tmp_
     assert len({row["replicate"] for row in rows}) == 3
 
 
+def test_weights_of_known_content_are_named_by_their_path_and_are_replicates_by_their_content(tmp_path):
+    weights = [("a.h5", "1" * 16), ("b.h5", "2" * 16), ("copy/a.h5", "1" * 16)]
+    configs = [
+        changed(changed(config_of(), "train.init_from", path), "train.init_fingerprint", content)
+        for path, content in weights
+    ]
+    rows = results.collect(finish(tmp_path, configs))
+    assert [(row["train.init_from"], row["train.init_fingerprint"]) for row in rows] == weights
+    assert rows[0]["replicate"] == rows[2]["replicate"] != rows[1]["replicate"]
+    styles = Styles([points(rows)])
+    assert [handle.get_label() for handle in styles.handles(0, points(rows))] == ["init from a.h5", "init from b.h5"]
+
+
 def test_two_sources_under_one_tfds_name_are_told_apart(tmp_path):
     configs = [changed(changed(config_of(), "data.tfds_name", "x"), "data.name", name) for name in ("a", "b")]
     rows = results.collect(finish(tmp_path, configs))
