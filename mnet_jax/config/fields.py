@@ -57,6 +57,17 @@ def _with(key: str, *values: Any) -> Callable[[Flat], bool]:
     return lambda flat: _trains(flat) and flat[key] in values
 
 
+def honours_exif(flat: Flat) -> bool:
+    """What `data.exif_orientation` means where it is unset."""
+    return flat["data.name"] == "image_folder" and flat["data.tfds_name"] is None
+
+
+def _may_state_orientation(flat: Flat) -> bool:
+    """False for images that are encoded here, from arrays."""
+    name = str(flat["data.name"])
+    return flat["data.tfds_name"] is not None or name in _OF_FILES or ":" in name
+
+
 def _cuts_large_images(flat: Flat) -> bool:
     return flat["data.crop"] == "inception"
 
@@ -101,6 +112,8 @@ _QUALITY = Range(lambda v: 1 <= v <= 100, "must be in [1, 100]")
 _CLASSES = Range(lambda v: v >= 2, "must be 2 or more")
 _COLORS = Range(lambda v: v in (1, 3), "must be 1 or 3")
 STRIDE = Range(lambda v: v in (1, 2, 4, 8, 16, 32), "must be one of 1, 2, 4, 8, 16, 32")
+
+_OF_FILES = ("image_folder", "imagenet", "imagenet_validation")  # data sets of images as they came
 
 _SGD_OR_RMSPROP = _with("optim.name", "sgd", "rmsprop")
 _RMSPROP = _with("optim.name", "rmsprop")
@@ -197,6 +210,13 @@ FIELDS = (
     ),
     Field("data.data_dir", str, None, "Folder of prepared data sets; by default TFDS's.", has_effect=never),
     Field("data.source_dir", str, None, "Folder of the raw files.", has_effect=never),
+    Field(
+        "data.exif_orientation",
+        bool,
+        None,
+        "Turn images as EXIF states; by default those of an image_folder, and no others.",
+        has_effect=_may_state_orientation,
+    ),
     Field("data.tfds_name", str, None, "A data set that TFDS prepares itself."),
     Field("data.cache_side", int, None, "Shrink large images once, to this shorter side.", POSITIVE, "pixels"),
     Field(

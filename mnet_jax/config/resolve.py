@@ -11,7 +11,7 @@ from ml_collections import ConfigDict
 
 from mnet_jax.config import options, own, presets
 from mnet_jax.config.dotted import flatten, set_field
-from mnet_jax.config.fields import BY_KEY, FIELDS
+from mnet_jax.config.fields import BY_KEY, FIELDS, honours_exif
 from mnet_jax.config.source import check_unchanged, source_of
 from mnet_jax.errors import UserError, nearest
 from mnet_jax.models import registry
@@ -202,6 +202,8 @@ def _fill_in(config: ConfigDict, cls: type, known: Mapping[str, registry.Option]
         if field.follows:
             group, leaf = field.key.split(".")
             config[group][leaf] = field.default if config[group][leaf] is None else config[group][leaf]
+    if config.data.exif_orientation == honours_exif(flatten(config)):
+        config.data.exif_orientation = None
     follows = "input_size" not in chosen and "data.image_size" in chosen and is_suggested(config, "input_size")
     if config.input_size is None or follows:
         config.input_size = config.data.image_size

@@ -117,8 +117,7 @@ class Cifar10Binary(RawFiles):
 class ImagenetFolder(RawFiles):
     """Folders of JPEGs: `train/<class>/*` and `val/<class>/*`; labels number the sorted class names from 0.
 
-    The JPEGs are kept byte for byte. An orientation that EXIF states is ignored, as it was where the published figures
-    were measured; `image_folder` honours it.
+    The JPEGs are kept byte for byte: whether an orientation that EXIF states is honoured is decided as they are read.
     """
 
     VERSION = tfds.core.Version("1.1.0")  # 1.0.0 had no file names

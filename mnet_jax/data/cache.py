@@ -1,8 +1,9 @@
 """Data sets as trials read them: as their source has them, or shrunk once to `config.data.cache_side`.
 
 The cache is a folder of array_record files beside the prepared data set. Its name says the shorter side of the images,
-the quality of the JPEGs and a fingerprint of the source, so that no change of either is overlooked. A record is the
-label and the length of the file's name (`_HEADER`), that name, and the JPEG; nothing where the source is damaged.
+the quality of the JPEGs, whether they were turned as EXIF states, and a fingerprint of the source, so that no change of
+these is overlooked. A record is the label and the length of the file's name (`_HEADER`), that name, and the JPEG;
+nothing where the source is damaged.
 """
 
 import concurrent.futures
@@ -21,7 +22,7 @@ from array_record.python.array_record_module import ArrayRecordWriter
 from rich.console import Console
 from rich.progress import Progress
 
-from mnet_jax.data import checks, decode, provenance, sources
+from mnet_jax.data import checks, decode, orientation, provenance, sources
 from mnet_jax.data.damage import Damage
 from mnet_jax.data.sources import SPLIT_FIELDS
 from mnet_jax.errors import UserError
@@ -55,7 +56,8 @@ def open_split(data, split: str) -> Sequence[dict]:
 def folder(data) -> pathlib.Path:
     """Where the cache of `config.data` is."""
     builder = sources.prepare(data)
-    name = f"side{data.cache_side}-q{data.cache_quality}-{_fingerprint(builder)}"
+    turned = "-turned" if orientation.is_due(data) else ""
+    name = f"side{data.cache_side}-q{data.cache_quality}{turned}-{_fingerprint(builder)}"
     return pathlib.Path(builder.data_dir).parent / "cache" / name
 
 
@@ -144,7 +146,7 @@ def _write(path: pathlib.Path, records: Iterator[bytes]) -> None:
 def _packed(data, example: dict, index: int, damage: Damage) -> bytes:
     name = os.fsencode(example.get("file_name", f"number {index}"))
     try:
-        pixels = decode.at_least(example["image"], data.channels, data.cache_side)
+        pixels = decode.at_least(example["image"], data.channels, data.cache_side, orientation.is_due(data))
         jpeg = simplejpeg.encode_jpeg(pixels, data.cache_quality, _COLORSPACES[data.channels], "420")
     except decode.BadImage as error:
         damage.add(index, example, error)

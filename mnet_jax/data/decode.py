@@ -1,7 +1,7 @@
 """Encoded bytes to uint8 arrays on the host, and the crops that belong to the decoding of large images.
 
 JPEGs go through libjpeg-turbo; whatever it does not take as it is (PNG under the name of JPEG, CMYK, damage that can be
-repaired) through Pillow.
+repaired) through Pillow. With `turn`, an image is read as the upright one that its orientation in EXIF makes of it.
 """
 
 import io
@@ -16,7 +16,7 @@ import numpy as np
 import simplejpeg
 from PIL import Image
 
-from mnet_jax.data import stored
+from mnet_jax.data import orientation, stored
 
 _MODES = {1: "L", 3: "RGB"}
 _COLORSPACES = {1: "GRAY", 3: "RGB"}
@@ -39,16 +39,16 @@ class BadImage(Exception):
     """The bytes are no image that can be decoded; says why."""
 
 
-def whole(encoded: bytes, channels: int) -> np.ndarray:
+def whole(encoded: bytes, channels: int, turn: bool = False) -> np.ndarray:
     """The image as it is: (height, width, channels), uint8.
 
     Raises:
       BadImage: it cannot be decoded.
     """
-    return _decoded(encoded, channels)
+    return orientation.upright(_decoded(encoded, channels), _orientation(encoded, turn))
 
 
-def at_least(encoded: bytes, channels: int, side: int) -> np.ndarray:
+def at_least(encoded: bytes, channels: int, side: int, turn: bool = False) -> np.ndarray:
     """The image with a shorter side of `side` pixels, or as it is where it is smaller: uint8.
 
     Raises:
@@ -56,6 +56,7 @@ def at_least(encoded: bytes, channels: int, side: int) -> np.ndarray:
     """
     width, height = _size(encoded)
     pixels = _decoded(encoded, channels, _factor(min(width, height), side))
+    pixels = orientation.upright(pixels, _orientation(encoded, turn))
     scale = side / min(pixels.shape[:2])
     if scale >= 1:
         return pixels
@@ -63,7 +64,7 @@ def at_least(encoded: bytes, channels: int, side: int) -> np.ndarray:
     return _with_channels(cv2.resize(pixels, size, interpolation=cv2.INTER_AREA))
 
 
-def inception_crop(encoded: bytes, rng: random.Random, out: np.ndarray) -> None:
+def inception_crop(encoded: bytes, rng: random.Random, out: np.ndarray, turn: bool = False) -> None:
     """A random part of the image, resized.
 
     The part covers 10% to 100% of the area with an aspect ratio of 3:4 to 4:3 (Szegedy et al., 2014; drawn as
@@ -75,31 +76,37 @@ def inception_crop(encoded: bytes, rng: random.Random, out: np.ndarray) -> None:
       encoded: the image.
       rng: draws the part.
       out: (size, size, channels), uint8, where the part is written.
+      turn: the part is one of the upright image.
 
     Raises:
       BadImage: it cannot be decoded.
     """
-    left, top, right, bottom = _sample_box(*_size(encoded), rng)
+    width, height = _size(encoded)
+    stated = _orientation(encoded, turn)
+    left, top, right, bottom = _sample_box(*orientation.size(stated, width, height), rng)
     size, _, channels = out.shape
     factor = _factor(min(right - left, bottom - top), size)
-    pixels = _top_rows(encoded, channels, bottom, factor)
     left, top, right, bottom = (round(edge / factor) for edge in (left, top, right, bottom))
-    part = pixels[top : max(bottom, top + 1), left : max(right, left + 1)]
+    box = left, top, max(right, left + 1), max(bottom, top + 1)
+    left, top, right, bottom = orientation.as_encoded(stated, box, -(-width // factor), -(-height // factor))
+    pixels = _top_rows(encoded, channels, bottom * factor, factor)
+    part = orientation.upright(pixels[top:bottom, left:right], stated)
     cv2.resize(part, (size, size), dst=out if channels > 1 else out[..., 0], interpolation=cv2.INTER_LINEAR)
 
 
-def evaluation_crop(encoded: bytes, data) -> np.ndarray:
+def evaluation_crop(encoded: bytes, data, turn: bool = False) -> np.ndarray:
     """The part of an image that is evaluated: (image_size, image_size, channels), uint8.
 
     Args:
       encoded: the image.
       data: `config.data`: `channels`, `image_size`, `eval_crop` (a key of `EVAL_CROPS`), `eval_crop_fraction`, and
         `eval_filter` (a key of `FILTERS`).
+      turn: the part is one of the upright image.
 
     Raises:
       BadImage: it cannot be decoded.
     """
-    pixels = _decoded(encoded, data.channels)
+    pixels = whole(encoded, data.channels, turn)
     image = Image.fromarray(pixels[..., 0] if data.channels == 1 else pixels)
     return EVAL_CROPS[data.eval_crop](image, data.image_size, data.eval_crop_fraction, FILTERS[data.eval_filter])
 
@@ -147,6 +154,10 @@ FILTERS: dict[str, Callable] = {
 def _factor(length: int, size: int) -> int:
     """What a length can be divided by as it is decoded without getting below `size`; factors between are slower."""
     return next(factor for factor in (8, 4, 2, 1) if length >= factor * size or factor == 1)
+
+
+def _orientation(encoded: bytes, turn: bool) -> int:
+    return orientation.stated(encoded) if turn else orientation.UPRIGHT
 
 
 def _size(encoded: bytes) -> tuple[int, int]:

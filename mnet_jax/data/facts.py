@@ -37,7 +37,7 @@ def facts(data) -> Facts:
 
     Args:
       data: `config.data`: `name`, `tfds_name`, `source_dir`, `data_dir`, `crop`, and for data of one's own
-        `fingerprint`, `split_seed`, `validation_fraction` and `test_fraction`.
+        `fingerprint`, `split_seed`, `validation_fraction`, `test_fraction` and `exif_orientation`.
 
     Raises:
       UserError: the name is unknown, raw files are missing or wrong, or images differ in size where `data.crop` does

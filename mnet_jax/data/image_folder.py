@@ -6,7 +6,7 @@ is left to train on. Which ones is decided by a hash of `config.data.split_seed`
 moves hardly any of the others. A fraction of 0 cuts nothing.
 
 JPEG, PNG, WebP and BMP are told by their content, whatever their names end in. The orientation that EXIF states is
-honoured (see `stored`).
+honoured (see `stored`), unless `config.data.exif_orientation` says otherwise.
 """
 
 import concurrent.futures
@@ -22,7 +22,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from PIL import Image
 
-from mnet_jax.data import class_folders, copies, stored
+from mnet_jax.data import class_folders, copies, orientation, stored
 from mnet_jax.data.class_folders import LeftOut
 from mnet_jax.data.registry import Facts, with_classes
 from mnet_jax.errors import UserError
@@ -58,6 +58,7 @@ class ImageFolder:
       differing: which images show that not all are squares of one size, or None.
       left_out: what is no part of it, as text.
       splits: paths relative to the folder, and labels.
+      turn: images are set upright.
     """
 
     folder: pathlib.Path
@@ -65,6 +66,7 @@ class ImageFolder:
     differing: str | None
     left_out: str
     splits: Mapping[str, Sequence[tuple[str, int]]]
+    turn: bool
 
     def sizes(self) -> dict[str, int]:
         return {split: len(members) for split, members in self.splits.items()}
@@ -81,7 +83,7 @@ class ImageFolder:
     def _read(self, member: tuple[str, int]) -> bytes:
         path = self.folder / member[0]
         try:
-            return stored.as_stored(path.read_bytes(), str(path))
+            return stored.as_stored(path.read_bytes(), str(path), self.turn)
         except OSError as error:
             raise UserError(f"cannot read {path}: {error.strerror}") from error
 
@@ -90,7 +92,8 @@ def read(data, again: bool = False) -> ImageFolder:
     """What `config.data.source_dir` holds: read once, until a class or a file comes or goes.
 
     Args:
-      data: `config.data`: `source_dir`, `data_dir`, `split_seed`, `validation_fraction`, `test_fraction`.
+      data: `config.data`: `source_dir`, `data_dir`, `split_seed`, `validation_fraction`, `test_fraction`,
+        `exif_orientation`.
       again: read it once more, whatever is known of it.
 
     Raises:
@@ -111,7 +114,8 @@ def read(data, again: bool = False) -> ImageFolder:
     check_outside(data, copies.root(data), "config.data.data_dir")
     if again:
         forget()
-    return _read(folder.absolute(), data.split_seed, tuple(fractions.items()), _stamp(folder))
+    turn = orientation.is_honoured(data)
+    return _read(folder.absolute(), data.split_seed, tuple(fractions.items()), _stamp(folder), turn)
 
 
 def check_outside(data, path: pathlib.Path, what: str) -> None:
@@ -142,7 +146,9 @@ def _stamp(folder: pathlib.Path) -> tuple:
 
 
 @functools.lru_cache(maxsize=8)
-def _read(folder: pathlib.Path, seed: int, fractions: tuple[tuple[str, float], ...], stamp: tuple) -> ImageFolder:
+def _read(
+    folder: pathlib.Path, seed: int, fractions: tuple[tuple[str, float], ...], stamp: tuple, turn: bool
+) -> ImageFolder:
     left_out, layout = LeftOut(), _layout(folder)
     if folder not in layout.values():
         left_out[class_folders.BESIDE] += len(class_folders.names(folder, left_out)) - len(layout)
@@ -159,9 +165,9 @@ def _read(folder: pathlib.Path, seed: int, fractions: tuple[tuple[str, float], .
         names,
         image_size=None if differing else everything[0].size[0],
         channels=1 if all(file.is_gray for file in everything) else 3,
-        fingerprint=_fingerprint(everything, seed, missing),
+        fingerprint=_fingerprint(everything, seed, missing, turn),
     )
-    return ImageFolder(folder, facts, differing, class_folders.text(left_out), splits)
+    return ImageFolder(folder, facts, differing, class_folders.text(left_out), splits, turn)
 
 
 def _layout(folder: pathlib.Path) -> dict[str, pathlib.Path]:
@@ -276,9 +282,14 @@ def _differing(files: Sequence[_File]) -> str | None:
     return None
 
 
-def _fingerprint(files: Sequence[_File], seed: int, fractions: Mapping[str, float]) -> str:
-    """Of paths, sizes and ends of the files, and of what decides where images without a split go."""
-    found = hashlib.sha256(repr((_VERSION, sorted(fractions.items()), seed if fractions else None)).encode())
+def _fingerprint(files: Sequence[_File], seed: int, fractions: Mapping[str, float], turn: bool) -> str:
+    """Of paths, sizes and ends of the files, of what decides where images without a split go, and of what is unusual.
+
+    That is images that are not set upright.
+    """
+    unusual = filter(None, (not turn,))
+    parts = (_VERSION, sorted(fractions.items()), seed if fractions else None, *unusual)
+    found = hashlib.sha256(repr(parts).encode())
     for file in sorted(files, key=lambda file: file.path):
         found.update(os.fsencode(file.path) + b"\0" + file.digest)
     return found.hexdigest()[:_DIGITS]

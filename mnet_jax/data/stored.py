@@ -4,8 +4,9 @@ import io
 import struct
 
 import numpy as np
-from PIL import ExifTags, Image, ImageOps
+from PIL import Image, ImageOps
 
+from mnet_jax.data import orientation
 from mnet_jax.errors import UserError
 
 _PLAIN = ("1", "L", "P", "RGB", "CMYK")  # what `decode` converts rightly, where nothing is transparent
@@ -19,36 +20,31 @@ def is_gray(image: Image.Image) -> bool:
     return image.mode in _GRAY
 
 
-def as_stored(encoded: bytes, name: str) -> bytes:
+def as_stored(encoded: bytes, name: str, turn: bool = True) -> bytes:
     """The bytes of the file, or a PNG where `decode` would misread them.
 
-    The orientation that EXIF states is applied, 16 bits of gray are scaled to 8, and what is transparent is composed on
-    black. A damaged image is left as it is: reading it names it.
+    The orientation that EXIF states is applied where it is honoured, 16 bits of gray are scaled to 8, and what is
+    transparent is composed on black. A damaged image is left as it is: reading it names it.
 
     Args:
       encoded: a JPEG, PNG, WebP or BMP.
       name: of its file.
+      turn: honour the orientation.
 
     Raises:
       UserError: it has pixels of a kind that is none of these.
     """
     try:
         with Image.open(io.BytesIO(encoded)) as image:
-            if _is_upright(image, encoded) and image.mode in _PLAIN and "transparency" not in image.info:
+            is_upright = not turn or orientation.of(image, encoded) == orientation.UPRIGHT
+            if is_upright and image.mode in _PLAIN and "transparency" not in image.info:
                 return encoded
-            turned = _eight_bits(ImageOps.exif_transpose(image), name)
+            plain = _eight_bits(ImageOps.exif_transpose(image) if turn else image, name)
     except (OSError, ValueError, SyntaxError, struct.error, Image.DecompressionBombError):
         return encoded
     file = io.BytesIO()
-    turned.save(file, "PNG", compress_level=1, exif=b"", icc_profile=None)
+    plain.save(file, "PNG", compress_level=1, exif=b"", icc_profile=None)
     return file.getvalue()
-
-
-def _is_upright(image: Image.Image, encoded: bytes) -> bool:
-    """Without decoding a PNG that says nothing of an orientation."""
-    if image.format == "PNG" and not any(word in encoded for word in (b"eXIf", b"exif", b"Orientation")):
-        return True
-    return image.getexif().get(ExifTags.Base.Orientation, 1) == 1
 
 
 def scaled(image: Image.Image) -> Image.Image:

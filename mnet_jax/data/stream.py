@@ -18,7 +18,7 @@ import numpy as np
 from grain.experimental import index_shuffle
 from jax.sharding import Mesh, NamedSharding
 
-from mnet_jax.data import cache, decode
+from mnet_jax.data import cache, decode, orientation
 from mnet_jax.data.damage import Damage
 from mnet_jax.devices.mesh import replicated_on, sharded_on
 from mnet_jax.errors import UserError
@@ -84,6 +84,7 @@ class Stream:
     def __init__(self, source, data, num_classes: int, mesh: Mesh):
         self._source, self._data, self._num_classes = source, data, num_classes
         self._replicated, self._sharded = replicated_on(mesh), sharded_on(mesh)
+        self._turn = orientation.is_due(data)
         self._damage = Damage(data)
         self.num_examples = len(source)
         self.num_decoded = 0
@@ -97,7 +98,7 @@ class Stream:
         raise NotImplementedError
 
     def _whole(self, example) -> np.ndarray:
-        image = decode.whole(example["image"], self._data.channels)
+        image = decode.whole(example["image"], self._data.channels, self._turn)
         expected = (self._data.image_size, self._data.image_size, self._data.channels)
         if image.shape != expected:
             raise UserError(f"data set {self._data.name}: an image is {image.shape}, config.data says {expected}")
@@ -241,13 +242,13 @@ class HostStream(Stream):
     def _training_crop(self, position: int, example: dict, out: np.ndarray) -> None:
         if self._data.crop == "inception":
             rng = random.Random((self._data.seed << 64) + position)
-            decode.inception_crop(example["image"], rng, out)
+            decode.inception_crop(example["image"], rng, out, self._turn)
         else:
             out[:] = self._whole(example)
 
     def _evaluation_crop(self, example: dict, out: np.ndarray) -> None:
         if self._data.crop == "inception":
-            out[:] = decode.evaluation_crop(example["image"], self._data)
+            out[:] = decode.evaluation_crop(example["image"], self._data, self._turn)
         else:
             out[:] = self._whole(example)
 

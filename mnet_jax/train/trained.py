@@ -91,13 +91,14 @@ class Trained:
         return np.asarray(jax.nn.softmax(self.logits(images)))
 
     def _pixels(self, image) -> np.ndarray:
-        from mnet_jax.data import decode
+        from mnet_jax.data import decode, orientation
 
         data, encoded = self.config.data, _encoded(image, self.config.data)
+        turn = orientation.is_due(data)
         try:
             if data.crop == "inception":
-                return decode.evaluation_crop(encoded, data)
-            pixels = decode.whole(encoded, data.channels)
+                return decode.evaluation_crop(encoded, data, turn)
+            pixels = decode.whole(encoded, data.channels, turn)
         except decode.BadImage as error:
             name = f"{image}: " if isinstance(image, str | os.PathLike) else ""
             raise UserError(f"{name}no image that can be read ({error})") from error
@@ -198,4 +199,7 @@ def _encoded(image, data) -> bytes:
         encoded = image if isinstance(image, bytes) else pathlib.Path(image).read_bytes()
     except OSError as error:
         raise UserError(f"{name}: {error.strerror}") from error
-    return stored.as_stored(encoded, name) if own.is_own(data) and not own.is_builder(data) else encoded
+    if not own.is_own(data) or own.is_builder(data):
+        return encoded
+    turn = data.exif_orientation is not False  # a file beside arrays, which state nothing, is what a viewer shows
+    return stored.as_stored(encoded, name, turn)

@@ -30,6 +30,7 @@ def own(tmp_path):
             "split_seed": 0,
             "data_dir": str(tmp_path / "prepared"),
             "source_dir": None,
+            "exif_orientation": None,
             "tfds_name": None,
             "cache_side": None,
             "cache_quality": 90,

@@ -7,6 +7,7 @@ import pytest
 from PIL import Image
 
 from mnet_jax.config.file import load
+from mnet_jax.config.identity import stream_key, trial_hash
 from mnet_jax.errors import UserError
 from mnet_jax.train import inputs
 from mnet_jax.workdir.files import Workdir
@@ -53,6 +54,21 @@ def test_a_flag_counts_also_where_it_says_what_the_preset_suggests(file_with, fl
     config = inputs.settle(file_with(**flags).config)
     assert (config.data.image_size, config.input_size, config.data.channels) == expected
     assert config.chosen == ()
+
+
+@pytest.mark.parametrize(("preset", "default"), [("image_folder", True), ("imagenet", False), ("mnist5k", False)])
+def test_an_orientation_is_honoured_or_not_and_saying_the_default_says_nothing(file_with, tmp_path, preset, default):
+    file = load(tmp_path / "config.py", preset)
+    for split in ("train", "val"):
+        for name in "ab":
+            (tmp_path / "raw" / split / name).mkdir(parents=True)
+    file.config.data.source_dir = str(tmp_path / ("set" if preset == "image_folder" else "raw"))
+    unset, same, other = (
+        inputs.settle(file.config, {"data.exif_orientation": value}) for value in (None, default, not default)
+    )
+    assert (unset.data.exif_orientation, other.data.exif_orientation) == (None, not default)
+    assert (trial_hash(unset), stream_key(unset)) == (trial_hash(same), stream_key(same))
+    assert (trial_hash(unset) == trial_hash(other)) is (preset == "mnist5k")
 
 
 def test_one_class_is_none(file_with, tmp_path):

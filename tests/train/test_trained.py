@@ -69,13 +69,32 @@ def test_digits_as_bytes_and_as_arrays_give_the_evaluations_logits(digits):
     assert digits.result()["classes"] == list("0123456789")
 
 
-def test_pictures_of_a_folder_are_cropped_and_turned_as_in_training(tmp_path, folder_config, picture_folder):
+@pytest.mark.parametrize("honoured", [None, False])
+def test_pictures_of_a_folder_are_cropped_and_turned_as_in_training(tmp_path, folder_config, picture_folder, honoured):
+    folder_config.data.exif_orientation = honoured
     trial = trained(tmp_path / "work" / "trials" / "pictures", folder_config)
     network = mnet_jax.load(trial.path)
     assert network.classes == ("bee", "cat", "owl")
     examples = sources.open_split(network.config.data, "test")
     paths = [picture_folder / examples[i]["file_name"].decode() for i in range(len(examples))]
     np.testing.assert_allclose(network.logits(paths), logits_of_the_evaluation(network), rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("side", [None, 20])
+def test_pictures_of_imagenet_are_turned_where_the_option_says_so(tmp_path, tiny_imagenet, side):
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    for path in (tmp_path / "raw").rglob("*.JPEG"):
+        Image.open(path).save(path, "JPEG", quality=95, exif=exif)
+    tiny_imagenet.train.epochs = 1.0
+    tiny_imagenet.data.update(exif_orientation=True, cache_side=side)
+    network = mnet_jax.load(trained(tmp_path / "work" / "trials" / "pictures", tiny_imagenet).path)
+    examples = sources.open_split(network.config.data, "validation")
+    paths = [tmp_path / "raw" / "val" / examples[i]["file_name"].decode() for i in range(len(examples))]
+    if side is None:
+        np.testing.assert_allclose(network.logits(paths), logits_of_the_evaluation(network), rtol=1e-5, atol=1e-5)
+    turned = [np.asarray(Image.open(path).transpose(Image.Transpose.ROTATE_270)) for path in paths]
+    np.testing.assert_array_equal(network.preprocess(paths), network.preprocess(turned))
 
 
 @pytest.fixture
