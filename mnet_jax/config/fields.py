@@ -211,6 +211,13 @@ FIELDS = (
     Field("data.data_dir", str, None, "Folder of prepared data sets; by default TFDS's.", has_effect=never),
     Field("data.source_dir", str, None, "Folder of the raw files.", has_effect=never),
     Field(
+        "data.classes",
+        str,
+        None,
+        "Text file of the class folders' names, by label, one a line; by default they are sorted.",
+        has_effect=never,
+    ),
+    Field(
         "data.exif_orientation",
         bool,
         None,
@@ -236,7 +243,9 @@ FIELDS = (
         has_effect=never,
     ),
     Field("data.read_threads", int, 16, "Most threads that read and decode.", POSITIVE, has_effect=never),
-    Field("data.fingerprint", str, None, "Of the content of data of one's own.", is_found=True),
+    Field(
+        "data.fingerprint", str, None, "Of the content of data of one's own, and of an order of classes.", is_found=True
+    ),
     Field("data.class_names", tuple, None, "Names of the classes, by label.", has_effect=never, is_found=True),
     Field("optim.name", str, "sgd", "Optimizer.", Choices(("sgd", "rmsprop", "adamw")), has_effect=_trains),
     Field("optim.learning_rate", float, 0.1, "Highest learning rate.", POSITIVE, has_effect=_trains),

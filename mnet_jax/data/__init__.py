@@ -2,6 +2,6 @@
 
 `registry` knows the names, `facts` says what a data set holds before anything is prepared, `sources` prepares it,
 `checks` looks whether it has what a config asks for. Built-in sets: `builders`. Data of one's own: `own`, with
-`image_folder`, `class_folders`, `stored`, and `arrays`; their prepared copies: `copies`. What EXIF says:
+`image_folder`, `class_folders`, `class_file`, `stored`, and `arrays`; their prepared copies: `copies`. What EXIF says:
 `orientation`.
 """

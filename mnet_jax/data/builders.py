@@ -5,7 +5,7 @@ import dataclasses
 import io
 import os
 import pathlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import ClassVar
 
 import numpy as np
@@ -13,6 +13,7 @@ import tensorflow_datasets as tfds
 from PIL import Image
 
 from mnet_jax.data import class_folders, raw_files
+from mnet_jax.errors import UserError
 
 
 class RawFiles(tfds.core.GeneratorBasedBuilder, abc.ABC, skip_registration=True):
@@ -115,7 +116,7 @@ class Cifar10Binary(RawFiles):
 
 
 class ImagenetFolder(RawFiles):
-    """Folders of JPEGs: `train/<class>/*` and `val/<class>/*`; labels number the sorted class names from 0.
+    """Folders of JPEGs: `train/<class>/*` and `val/<class>/*`; labels number the class names from 0, by default sorted.
 
     The JPEGs are kept byte for byte: whether an orientation that EXIF states is honoured is decided as they are read.
     """
@@ -124,6 +125,13 @@ class ImagenetFolder(RawFiles):
 
     _SPLITS: ClassVar[Mapping] = {"train": "train", "validation": "val"}
     READS = ("train", "val")
+
+    def __init__(self, names: Sequence[str] | None = None, **kwargs):
+        """Args:
+        names: of the classes, by label, where they are not sorted.
+        """
+        self._names = names
+        super().__init__(**kwargs)
 
     @classmethod
     def missing(cls, folder):
@@ -147,7 +155,10 @@ class ImagenetFolder(RawFiles):
 
     def _split_generators(self, dl_manager):
         folder = pathlib.Path(dl_manager.manual_dir)
-        labels = {name: i for i, name in enumerate(class_folders.names(folder / next(iter(self._SPLITS.values()))))}
+        found = class_folders.names(folder / next(iter(self._SPLITS.values())))
+        if self._names and set(self._names) != set(found):
+            raise UserError(f"{folder}: the class folders are not those that config.data.classes named")
+        labels = {name: i for i, name in enumerate(self._names or found)}
         return {split: self._generate_examples(folder / name, labels) for split, name in self._SPLITS.items()}
 
     def _generate_examples(self, folder, labels):

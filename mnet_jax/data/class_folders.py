@@ -60,7 +60,12 @@ def names(folder: pathlib.Path, left_out: LeftOut | None = None) -> tuple[str, .
     for name in found:
         if not _is_utf8(name):
             raise UserError(f"{folder}: the name of the class {os.fsencode(name)!r} is no UTF-8")
-    return tuple(sorted(found, key=by_number))
+    return in_order(found)
+
+
+def in_order(names: Iterable[str]) -> tuple[str, ...]:
+    """Names as they are sorted where nothing else is said; see `by_number`."""
+    return tuple(sorted(names, key=by_number))
 
 
 def common_names(folders: Sequence[pathlib.Path], left_out: LeftOut | None = None) -> tuple[str, ...]:
@@ -136,7 +141,7 @@ def by_number(name: str) -> tuple:
 
 def listed(names: Iterable[str]) -> str:
     """Such as "classes 'a', 'b'", the first few."""
-    ordered = sorted(names, key=by_number)
+    ordered = in_order(names)
     more = f" and {len(ordered) - _NAMED} more" if len(ordered) > _NAMED else ""
     return f"{'class' if len(ordered) == 1 else 'classes'} {', '.join(map(repr, ordered[:_NAMED]))}{more}"
 

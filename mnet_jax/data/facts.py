@@ -36,8 +36,9 @@ def facts(data) -> Facts:
     """What the data set of `config.data` says of itself. Nothing is written; what reads a folder does it once.
 
     Args:
-      data: `config.data`: `name`, `tfds_name`, `source_dir`, `data_dir`, `crop`, and for data of one's own
-        `fingerprint`, `split_seed`, `validation_fraction`, `test_fraction` and `exif_orientation`.
+      data: `config.data`: `name`, `tfds_name`, `source_dir`, `data_dir`, `crop`, `fingerprint`; for class folders
+        `classes` and `class_names`; for data of one's own `split_seed`, `validation_fraction`, `test_fraction` and
+        `exif_orientation`.
 
     Raises:
       UserError: the name is unknown, raw files are missing or wrong, or images differ in size where `data.crop` does
@@ -74,12 +75,20 @@ def look_again() -> None:
 
 
 def _of_imagenet(data) -> Facts:
+    from mnet_jax.data import class_file
+
+    order = class_file.order_of(data)
+    if order and data.fingerprint:
+        return with_classes(order.names, fingerprint=data.fingerprint)
     if data.source_dir is None:
         return Facts()
     folders = [pathlib.Path(data.source_dir, split) for split in _IMAGENET_SPLITS[data.name]]
     if not all(folder.is_dir() for folder in folders):
         return Facts()
     names = _common_names(tuple(folders), tuple(folder.stat().st_mtime_ns for folder in folders))
+    if order:
+        order.check(names, folders[0])
+        return with_classes(order.names, fingerprint=order.fingerprint())
     return with_classes(names) if names else Facts()
 
 

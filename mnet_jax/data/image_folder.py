@@ -22,7 +22,8 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from PIL import Image
 
-from mnet_jax.data import class_folders, copies, orientation, stored
+from mnet_jax.data import class_file, class_folders, copies, orientation, stored
+from mnet_jax.data.class_file import Order
 from mnet_jax.data.class_folders import LeftOut
 from mnet_jax.data.registry import Facts, with_classes
 from mnet_jax.errors import UserError
@@ -92,13 +93,14 @@ def read(data, again: bool = False) -> ImageFolder:
     """What `config.data.source_dir` holds: read once, until a class or a file comes or goes.
 
     Args:
-      data: `config.data`: `source_dir`, `data_dir`, `split_seed`, `validation_fraction`, `test_fraction`,
-        `exif_orientation`.
+      data: `config.data`: `source_dir`, `data_dir`, `split_seed`, `validation_fraction`, `test_fraction`, `classes`,
+        `class_names`, `exif_orientation`.
       again: read it once more, whatever is known of it.
 
     Raises:
-      UserError: the folder is missing or holds no classes, splits differ in their classes, a class has no images, the
-        fractions leave nothing to train on, or prepared copies would become a class.
+      UserError: the folder is missing or holds no classes, splits differ in their classes, or from those that
+        `config.data.classes` names, a class has no images, the fractions leave nothing to train on, or prepared copies
+        would become a class.
     """
     if data.source_dir is None:
         raise UserError("data set image_folder: set --config.data.source_dir=DIR to the folder of your images")
@@ -114,8 +116,8 @@ def read(data, again: bool = False) -> ImageFolder:
     check_outside(data, copies.root(data), "config.data.data_dir")
     if again:
         forget()
-    turn = orientation.is_honoured(data)
-    return _read(folder.absolute(), data.split_seed, tuple(fractions.items()), _stamp(folder), turn)
+    order, turn = class_file.order_of(data), orientation.is_honoured(data)
+    return _read(folder.absolute(), data.split_seed, tuple(fractions.items()), _stamp(folder), order, turn)
 
 
 def check_outside(data, path: pathlib.Path, what: str) -> None:
@@ -147,7 +149,12 @@ def _stamp(folder: pathlib.Path) -> tuple:
 
 @functools.lru_cache(maxsize=8)
 def _read(
-    folder: pathlib.Path, seed: int, fractions: tuple[tuple[str, float], ...], stamp: tuple, turn: bool
+    folder: pathlib.Path,
+    seed: int,
+    fractions: tuple[tuple[str, float], ...],
+    stamp: tuple,
+    order: Order | None,
+    turn: bool,
 ) -> ImageFolder:
     left_out, layout = LeftOut(), _layout(folder)
     if folder not in layout.values():
@@ -155,6 +162,9 @@ def _read(
     names = class_folders.common_names(list(layout.values()), left_out)
     if not names:
         raise UserError(f"data set image_folder: {folder} has no class folders (train/<class>/*, or <class>/*)")
+    if order:
+        order.check(names, layout["train"])
+        names = order.names
     found = {split: _images(folder, place, names, left_out) for split, place in layout.items()}
     missing = {split: fraction for split, fraction in fractions if split not in layout and fraction}
     splits = {split: [(file.path, file.label) for file in members] for split, members in found.items()}
@@ -165,7 +175,7 @@ def _read(
         names,
         image_size=None if differing else everything[0].size[0],
         channels=1 if all(file.is_gray for file in everything) else 3,
-        fingerprint=_fingerprint(everything, seed, missing, turn),
+        fingerprint=_fingerprint(everything, seed, missing, order, turn),
     )
     return ImageFolder(folder, facts, differing, class_folders.text(left_out), splits, turn)
 
@@ -282,12 +292,14 @@ def _differing(files: Sequence[_File]) -> str | None:
     return None
 
 
-def _fingerprint(files: Sequence[_File], seed: int, fractions: Mapping[str, float], turn: bool) -> str:
+def _fingerprint(
+    files: Sequence[_File], seed: int, fractions: Mapping[str, float], order: Order | None, turn: bool
+) -> str:
     """Of paths, sizes and ends of the files, of what decides where images without a split go, and of what is unusual.
 
-    That is images that are not set upright.
+    That is an order of the classes that is not the sorted one, and images that are not set upright.
     """
-    unusual = filter(None, (not turn,))
+    unusual = filter(None, (order and order.fingerprint(), not turn))
     parts = (_VERSION, sorted(fractions.items()), seed if fractions else None, *unusual)
     found = hashlib.sha256(repr(parts).encode())
     for file in sorted(files, key=lambda file: file.path):

@@ -234,6 +234,9 @@ def _instance(builder_class: type, data_dir: str) -> tfds.core.DatasetBuilder:
 
 
 def _builder(data) -> tfds.core.DatasetBuilder:
+    if data.tfds_name is None and data.fingerprint:  # of an order of the classes that is not the sorted one
+        home = str(copies.root(data) / "classes" / data.fingerprint)
+        return SOURCES[data.name](data.class_names, data_dir=home, file_format=_FORMAT)
     if data.tfds_name is None:
         return SOURCES[data.name](data_dir=data.data_dir, file_format=_FORMAT)
     try:

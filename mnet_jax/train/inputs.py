@@ -1,5 +1,6 @@
 """What a trial starts from, its data and its weights, and what they say of its config."""
 
+import copy
 import functools
 import hashlib
 import pathlib
@@ -11,6 +12,7 @@ from ml_collections import ConfigDict
 from mnet_jax.config import own
 from mnet_jax.config.durations import in_steps
 from mnet_jax.config.resolve import resolve
+from mnet_jax.data import class_file
 from mnet_jax.data import registry as data_sets
 from mnet_jax.data.facts import facts
 from mnet_jax.errors import UserError
@@ -70,10 +72,15 @@ def check_workdir(config: ConfigDict, path: pathlib.Path) -> None:
 
 def _found(config: ConfigDict) -> dict[str, Any]:
     """What the data and the weights of a config say of it, by dotted key."""
-    name = config.data.name
+    name, folder = config.data.name, pathlib.Path(config.folder or ".")
     if not data_sets.is_known(name) and ":" in name:
-        _register_builder(name, pathlib.Path(config.folder or "."))
-    said = facts(config.data)
+        _register_builder(name, folder)
+    said = facts(_with_class_names(config.data, folder))
+    if config.data.classes and said.class_names is None:
+        raise UserError(
+            f"config.data.classes={config.data.classes!r} orders the class folders of config.data.source_dir="
+            f"{config.data.source_dir!r}, where there are none"
+        )
     if said.num_classes == 1:
         only = f" ({said.class_names[0]})" if said.class_names else ""
         hint = "; config.data.source_dir must be the folder of the class folders" if name == "image_folder" else ""
@@ -100,6 +107,14 @@ def _found(config: ConfigDict) -> dict[str, Any]:
     file, part = files.split(path)
     fingerprint = _content_of(str(file), _changed(str(file))) + (f":{part}" if part else "")
     return found | recipe | {"train.init_fingerprint": fingerprint}
+
+
+def _with_class_names(data: ConfigDict, folder: pathlib.Path) -> ConfigDict:
+    """`config.data` with the names of the file that `config.data.classes` names, if it names one."""
+    if data.classes:
+        data = copy.deepcopy(data)
+        data.class_names = class_file.read(data, folder)
+    return data
 
 
 def _register_builder(name: str, folder: pathlib.Path) -> None:

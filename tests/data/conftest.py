@@ -30,6 +30,8 @@ def own(tmp_path):
             "split_seed": 0,
             "data_dir": str(tmp_path / "prepared"),
             "source_dir": None,
+            "classes": None,
+            "class_names": None,
             "exif_orientation": None,
             "tfds_name": None,
             "cache_side": None,

@@ -1,5 +1,6 @@
 """Data of one's own go the whole road: folder or function, command, worker processes, table, evaluation, `load`."""
 
+import json
 import os
 import subprocess
 import sys
@@ -78,6 +79,56 @@ def test_a_folder_of_pictures_trains_evaluates_and_reports_with_its_names(pictur
     reported = run("mnet_jax.report", "--workdir", "work")
     assert reported.returncode == 0, reported.stderr
     assert trial.name in reported.stdout
+
+
+@pytest.mark.slow
+def test_labels_are_those_of_a_file_from_the_config_to_the_table(pictures, run, tmp_path):
+    """The colour of a class is learnt in a moment: what the network calls it shows which label it was trained with."""
+    (tmp_path / "my lists").mkdir()
+    (tmp_path / "my lists" / "config.py").write_text(
+        textwrap.dedent("""
+        from mnet_jax import presets
+
+        def get_config():
+            config = presets.get("image_folder")
+            config.input_size = 16
+            config.data.update(image_size=24, classes="other.txt")
+            config.model.update(alpha=0.25, total_stride=4)
+            config.train.update(batch_size=8, epochs=16.0)
+            config.sweep.data.classes = ("sorted.txt", "other.txt")
+            return config
+        """)
+    )
+    orders = {"sorted.txt": CLASSES, "other.txt": ("owls", "bees", "cats")}
+    for name, order in orders.items():
+        (tmp_path / "my lists" / name).write_text("\n".join(order))
+    command = ("mnet_jax.sweep", "--config", "my lists/config.py", "--workdir", "work")
+    flags = (f"--config.data.source_dir={pictures}", "--config.data.test_fraction=0.3")
+    done = run(*command, *flags)
+    assert done.returncode == 0, done.stdout + done.stderr
+    rows = mnet_jax.results(tmp_path / "work")
+    assert [row["status"] for row in rows] == ["done"] * 2
+    assert len({row["data.fingerprint"] for row in rows}) == 2
+    assert "data.classes" not in rows[0]
+    for row in rows:
+        folder = tmp_path / "work" / "trials" / row["trial"]
+        order = orders[row["trial"].partition("=")[2].rpartition("-")[0]]
+        assert json.loads((folder / "result.json").read_text())["classes"] == list(order)
+        network = mnet_jax.load(folder)
+        assert network.classes == order
+        for label, name in enumerate(order):
+            found = network.predict(sorted((pictures / name).glob("*.JPG"))).argmax(-1)
+            assert np.bincount(found).argmax() == label, (order, name, found)
+        assert row["top1"] > 0.6
+    (default,) = {row["trial"].rpartition("-")[2] for row in rows if "sorted" in row["trial"]}
+    again = run(*command, *flags, "--config.data.classes=", "--config.sweep.data.classes=()", "--dry_run")
+    assert default in again.stdout, "an order that is the sorted one is the trial without a file"
+    (tmp_path / "my lists" / "other.txt").write_text("owls\nbees\ncat")
+    wrong = run(*command, *flags)
+    assert wrong.returncode == 2
+    assert wrong.stderr.count("\n") == 1
+    assert "classes='other.txt', line 3: " in wrong.stderr
+    assert "has no folder 'cat': did you mean cats?" in wrong.stderr
 
 
 @pytest.mark.slow

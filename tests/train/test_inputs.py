@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 from mnet_jax.config.file import load
-from mnet_jax.config.identity import stream_key, trial_hash
+from mnet_jax.config.identity import identity, stream_key, trial_hash
 from mnet_jax.errors import UserError
 from mnet_jax.train import inputs
 from mnet_jax.workdir.files import Workdir
@@ -54,6 +54,39 @@ def test_a_flag_counts_also_where_it_says_what_the_preset_suggests(file_with, fl
     config = inputs.settle(file_with(**flags).config)
     assert (config.data.image_size, config.input_size, config.data.channels) == expected
     assert config.chosen == ()
+
+
+def test_a_trial_is_the_order_of_its_classes_not_the_file_that_states_it(file_with, tmp_path):
+    (tmp_path / "lists").mkdir()
+    for name, text in (("sorted", "a\nb\n"), ("other", "b\na"), ("lists/same", "b\r\na\r\n\r\n")):
+        (tmp_path / f"{name}.txt").write_text(text)
+    default, as_default, other, same = (
+        inputs.settle(file_with(**flags).config)
+        for flags in ({}, *({"data.classes": f"{name}.txt"} for name in ("sorted", "other", "lists/same")))
+    )
+    assert trial_hash(default) == trial_hash(as_default) != trial_hash(other) == trial_hash(same)
+    assert "data.classes" not in identity(other)
+    assert (default.data.class_names, other.data.class_names) == (("a", "b"), ("b", "a"))
+    assert other.model.num_classes == 2
+    with pytest.raises(UserError, match=r"cannot read \S+/absent\.txt: No such file"):
+        inputs.settle(file_with(**{"data.classes": "absent.txt"}).config)
+
+
+def test_the_order_of_imagenets_classes_counts_too(tiny_imagenet, tmp_path):
+    tiny_imagenet.folder = str(tmp_path)
+    names = tuple(sorted(path.name for path in (tmp_path / "raw" / "train").iterdir()))
+    (tmp_path / "sorted.txt").write_text("\n".join(names))
+    (tmp_path / "other.txt").write_text("\n".join(names[::-1]))
+    default, as_default, other = (
+        inputs.settle(tiny_imagenet, {"data.classes": name}) for name in (None, "sorted.txt", "other.txt")
+    )
+    assert trial_hash(default) == trial_hash(as_default) != trial_hash(other)
+    assert (default.data.fingerprint, as_default.data.fingerprint) == (None, None)
+    assert (as_default.data.class_names, other.data.class_names) == (names, names[::-1])
+    for place in (None, str(tmp_path / "gone")):
+        tiny_imagenet.data.source_dir = place
+        with pytest.raises(UserError, match=r"'other.txt' orders the class folders of .*, where there are none"):
+            inputs.settle(tiny_imagenet, {"data.classes": "other.txt"})
 
 
 @pytest.mark.parametrize(("preset", "default"), [("image_folder", True), ("imagenet", False), ("mnist5k", False)])
