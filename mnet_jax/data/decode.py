@@ -4,6 +4,7 @@ JPEGs go through libjpeg-turbo; whatever it does not take as it is (PNG under th
 repaired) through Pillow. With `turn`, an image is read as the upright one that its orientation in EXIF makes of it.
 """
 
+import contextlib
 import io
 import math
 import random
@@ -23,6 +24,7 @@ _COLORSPACES = {1: "GRAY", 3: "RGB"}
 
 _FOUR_COLORS = ("CMYK", "YCCK")
 _UNSCALED = ("F", "I")  # Pillow would cut them off at 255
+_MOST_PIXELS = 2 * Image.MAX_IMAGE_PIXELS  # from where on Pillow refuses an image
 _TRAILER = 64  # bytes at the end among which a whole JPEG has its last marker; some programs write a few after it
 _OTHER_FRAMES = {*range(0xC0, 0xD0), 0xDA} - {0xC0, 0xC1, 0xC4, 0xC8, 0xCC}  # and the scan, which no frame precedes
 
@@ -162,26 +164,32 @@ def _orientation(encoded: bytes, turn: bool) -> int:
 
 def _size(encoded: bytes) -> tuple[int, int]:
     """Width and height."""
-    if simplejpeg.is_jpeg(encoded):
-        try:
-            height, width, *_ = simplejpeg.decode_jpeg_header(encoded)
-        except ValueError:
-            pass
-        else:
-            return width, height
+    if header := _jpeg_header(encoded):
+        width, height, _ = header
+        return width, height
     return _pillow_image(encoded).size
+
+
+def _jpeg_header(encoded: bytes) -> tuple[int, int, str] | None:
+    """Width, height and colour space; None for what is left to Pillow.
+
+    That is also a JPEG of more pixels than Pillow allows: libjpeg-turbo would fill gigabytes because of a damaged byte.
+    """
+    if simplejpeg.is_jpeg(encoded):
+        with contextlib.suppress(ValueError):
+            height, width, colorspace, _ = simplejpeg.decode_jpeg_header(encoded)
+            return (width, height, colorspace) if width * height <= _MOST_PIXELS else None
+    return None
 
 
 def _decoded(encoded: bytes, channels: int, factor: int = 1) -> np.ndarray:
     """(height / factor, width / factor, channels), rounded up."""
-    if simplejpeg.is_jpeg(encoded):
-        try:
-            height, width, colorspace, _ = simplejpeg.decode_jpeg_header(encoded)
-            if colorspace not in _FOUR_COLORS:
-                least = {"min_height": -(-height // factor), "min_width": -(-width // factor)}
+    if header := _jpeg_header(encoded):
+        width, height, colorspace = header
+        if colorspace not in _FOUR_COLORS:
+            least = {"min_height": -(-height // factor), "min_width": -(-width // factor)}
+            with contextlib.suppress(ValueError):  # Pillow reads over what does no harm, and says what does
                 return simplejpeg.decode_jpeg(encoded, _COLORSPACES[channels], **least)
-        except ValueError:
-            pass  # Pillow reads over what does no harm, and says what does
     image = _pillow_image(encoded)
     if image.mode in _UNSCALED:
         raise BadImage(f"pixels of Pillow's mode {image.mode}, whose black and white are not known")

@@ -1,5 +1,7 @@
 import io
 import random
+import struct
+from unittest import mock
 
 import jax
 import numpy as np
@@ -150,3 +152,20 @@ def test_a_jpeg_that_was_cut_off_is_bad_whatever_part_is_wanted(kept):
     for seed in range(5):
         with pytest.raises(decode.BadImage):
             decode.inception_crop(file.getvalue()[:kept], random.Random(seed), np.zeros((8, 8, 3), np.uint8))
+
+
+def test_a_header_that_claims_more_pixels_than_there_can_be_is_bad_before_memory_is_filled(picture):
+    jpeg = encoded(picture, "JPEG")
+    frame = decode._baseline_frame(jpeg)
+    huge = jpeg[: frame + 5] + struct.pack(">HH", 20_000, 20_000) + jpeg[frame + 9 :]
+    crop = np.zeros((8, 8, 3), np.uint8)
+    for look in (
+        lambda: decode.whole(huge, 3),
+        lambda: decode.at_least(huge, 3, 8),
+        lambda: decode.inception_crop(huge, random.Random(0), crop),
+    ):
+        with (
+            mock.patch.object(decode.simplejpeg, "decode_jpeg", side_effect=AssertionError("decodes 1.2 GB")),
+            pytest.raises(decode.BadImage, match="exceeds limit of 178956970 pixels"),
+        ):
+            look()
