@@ -1,3 +1,4 @@
+import contextlib
 import io
 import random
 import struct
@@ -6,6 +7,8 @@ from unittest import mock
 import jax
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from ml_collections import ConfigDict
 from PIL import Image
 
@@ -152,6 +155,72 @@ def test_a_jpeg_that_was_cut_off_is_bad_whatever_part_is_wanted(kept):
     for seed in range(5):
         with pytest.raises(decode.BadImage):
             decode.inception_crop(file.getvalue()[:kept], random.Random(seed), np.zeros((8, 8, 3), np.uint8))
+
+
+@st.composite
+def jpegs(draw, longest=160):
+    """(height, width, JPEG of noise) of every kind that Pillow writes in gray and YCbCr."""
+    height, width = (draw(st.integers(1, longest)) for _ in range(2))
+    noise = np.random.default_rng(draw(st.integers(0, 9))).integers(0, 256, (height, width, 3), np.uint8)
+    mode = draw(st.sampled_from(["L", "RGB"]))
+    options = {"quality": draw(st.sampled_from([5, 75, 100])), "progressive": draw(st.booleans())}
+    if mode == "RGB":
+        options["subsampling"] = draw(st.sampled_from(["4:4:4", "4:2:2", "4:2:0"]))
+    if restart := draw(st.sampled_from([None, "restart_marker_rows", "restart_marker_blocks"])):
+        options[restart] = draw(st.integers(1, 5))
+    if draw(st.booleans()):
+        options["comment"] = b"\xff\xc0\x00\x11\x08" * draw(st.integers(1, 9))  # as a frame would begin
+    file = io.BytesIO()
+    Image.fromarray(noise).convert(mode).save(file, "JPEG", **options)
+    return height, width, file.getvalue()
+
+
+@settings(max_examples=100, deadline=None, derandomize=True)
+@given(jpegs(), st.sampled_from([1, 3]), st.integers(4, 40), st.integers(0, 2**32))
+def test_a_crop_of_any_jpeg_is_that_of_all_its_rows(jpeg, channels, size, seed):
+    height, width, picture = jpeg
+    assert decode._size(picture) == (width, height)
+    crops = [np.zeros((size, size, channels), np.uint8) for _ in range(2)]
+    decode.inception_crop(picture, random.Random(seed), crops[0])
+    top_rows = decode._top_rows
+    with mock.patch.object(decode, "_top_rows", lambda picture, *how: top_rows(picture, how[0], height, how[2])):
+        decode.inception_crop(picture, random.Random(seed), crops[1])
+    np.testing.assert_array_equal(*crops)
+
+
+@settings(max_examples=50, deadline=None, derandomize=True)
+@given(jpegs())
+def test_the_frame_that_gets_another_height_is_that_of_a_baseline_jpeg(jpeg):
+    height, width, picture = jpeg
+    frame = decode._baseline_frame(picture)
+    opened = Image.open(io.BytesIO(picture))
+    assert (frame is None) == ("progressive" in opened.info)
+    if frame is not None:
+        assert picture[frame + 5 : frame + 9] == struct.pack(">HH", height, width)
+
+
+@settings(max_examples=200, deadline=None, derandomize=True)
+@given(jpegs(longest=60), st.data())
+def test_whatever_byte_of_a_jpeg_is_damaged_it_is_bad_or_an_image(jpeg, data):
+    _, _, picture = jpeg
+    damaged = bytearray(picture)
+    for _ in range(data.draw(st.integers(1, 3))):
+        place = data.draw(st.integers(0, min(len(picture), 700) - 1))  # tables and headers, then the first of the scan
+        damaged[place] = data.draw(st.integers(0, 255))
+    cut = data.draw(st.none() | st.integers(0, len(picture)))
+    channels = data.draw(st.sampled_from([1, 3]))
+    evaluated = {"channels": channels, "image_size": 8, "eval_crop": "central", "eval_crop_fraction": 0.875}
+    crop = np.zeros((8, 8, channels), np.uint8)
+    for look in (
+        lambda jpeg: decode.whole(jpeg, channels),
+        lambda jpeg: decode.at_least(jpeg, channels, 8),
+        lambda jpeg: decode.evaluation_crop(jpeg, ConfigDict(evaluated | {"eval_filter": "bilinear"})),
+        lambda jpeg: (decode.inception_crop(jpeg, random.Random(0), crop), crop)[1],
+    ):
+        with contextlib.suppress(decode.BadImage):
+            pixels = look(bytes(damaged[:cut]))
+            assert pixels.dtype == np.uint8
+            assert pixels.shape[2:] == (channels,)
 
 
 def test_a_header_that_claims_more_pixels_than_there_can_be_is_bad_before_memory_is_filled(picture):
