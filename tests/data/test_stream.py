@@ -1,16 +1,23 @@
+import contextlib
 import copy
 import io
 import itertools
+import random
+import tracemalloc
+import types
 
 import jax
 import numpy as np
 import pytest
+import tensorflow_datasets as tfds
 from jax.sharding import AxisType, Mesh
+from ml_collections import ConfigDict
 from PIL import Image
+from tensorflow_datasets.proto import tf_example_pb2
 
 from mnet_jax import presets
 from mnet_jax.config.resolve import resolve
-from mnet_jax.data import stream
+from mnet_jax.data import cache, sources, stream
 from mnet_jax.devices.mesh import make_mesh
 from mnet_jax.errors import UserError
 
@@ -150,3 +157,76 @@ def test_a_real_split_becomes_an_array(tiny):
     found = stream.open_stream(tiny, "train[:256]", make_mesh())
     assert isinstance(found, stream.ResidentStream)
     assert found.num_examples == found.num_decoded == 256
+
+
+IMAGENET = 1_281_167
+
+
+class Records:
+    """As many records as ImageNet has, none of which is kept: number i has the label i."""
+
+    def __init__(self, record_of):
+        self._record_of = record_of
+
+    def __len__(self):
+        return IMAGENET
+
+    def __getitem__(self, index):
+        return self._record_of(range(IMAGENET)[index])
+
+
+def as_tfds_stores_it(jpeg):
+    def record_of(label):
+        example = tf_example_pb2.Example()
+        example.features.feature["image"].bytes_list.value.append(jpeg)
+        example.features.feature["label"].int64_list.value.append(label)
+        return example.SerializeToString()
+
+    return record_of
+
+
+@pytest.mark.parametrize("cache_side", [None, 16])
+def test_a_split_as_large_as_imagenet_needs_no_index_in_memory(data, monkeypatch, cache_side):
+    """A list of its numbers would take 10 MB, an array 5; batches of 300 epochs are begun from any step."""
+    data.crop, data.cache_side = "inception", cache_side
+    jpeg = pictures(1, (20, 24, 3), "JPEG")[0]["image"]
+    split = tfds.core.SplitInfo(name="train", shard_lengths=[IMAGENET], num_bytes=0)
+    stored = types.SimpleNamespace(data_source=Records(as_tfds_stores_it(jpeg)))
+    builder = types.SimpleNamespace(
+        info=types.SimpleNamespace(splits=tfds.core.splits.SplitDict([split])), as_data_source=lambda *_, **__: stored
+    )
+    monkeypatch.setattr(sources, "prepare", lambda _: builder)
+    shrunk = Records(lambda label: cache._HEADER.pack(label, 0) + jpeg)
+    monkeypatch.setattr(cache, "_records", lambda *_: shrunk)
+    config = ConfigDict({"data": data, "model": {"num_classes": IMAGENET}})
+    last = 300 * IMAGENET // 64
+
+    def labels_of(found, first):
+        with contextlib.closing(found.training_batches(64, first, last)) as batches:
+            return np.concatenate([batch["label"] for batch in itertools.islice(batches, 4)])
+
+    labels_of(stream.open_stream(config, "train", make_mesh()), 0)  # what is imported and compiled once
+    tracemalloc.start()
+    try:
+        found = stream.open_stream(config, "train", make_mesh())
+        seen = {first: labels_of(found, first) for first in (0, 2 * IMAGENET // 64, last - 4)}
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert found.num_examples == IMAGENET
+    assert peak < 3e6, f"{peak / 1e6:.1f} MB"
+    for first, labels in seen.items():
+        expected = [stream.training_index(0, first * 64 + i, IMAGENET) for i in range(256)]
+        assert labels.tolist() == expected
+
+
+def test_an_epoch_of_imagenet_is_a_permutation_of_all_its_images():
+    """Of 20,000 places, 156 would share an image with another if they were drawn one by one."""
+    places = random.Random(0).sample(range(IMAGENET), 20_000)
+    shown = np.array([stream.training_index(3, 5 * IMAGENET + place, IMAGENET) for place in places])
+    assert len(np.unique(shown)) == 20_000
+    assert 0 <= shown.min() < 1_000
+    assert IMAGENET - 1_000 < shown.max() < IMAGENET
+    counts, _ = np.histogram(shown, 20, (0, IMAGENET))
+    assert 850 < counts.min() <= counts.max() < 1_150, "a thousand in every twentieth of the images"
+    assert abs(np.corrcoef(places, shown)[0, 1]) < 0.03
