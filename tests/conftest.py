@@ -13,6 +13,8 @@ from PIL import Image
 from mnet_jax import presets
 from mnet_jax.config.resolve import resolve
 from mnet_jax.devices import process
+from mnet_jax.models import registry
+from tests import small_network
 
 REPOSITORY = pathlib.Path(__file__).parent.parent
 
@@ -50,6 +52,14 @@ def make_tiny(data_dir):
 @pytest.fixture
 def tiny(data_dir):
     return make_tiny(data_dir)
+
+
+@pytest.fixture
+def small(tiny, monkeypatch):
+    """The same with a network that compiles in a second."""
+    monkeypatch.setattr(registry, "MODELS", dict(registry.MODELS))  # which a resolved config adds it to
+    tiny.model.update(name=small_network.NAME, alpha=None, total_stride=None)
+    return tiny
 
 
 @pytest.fixture

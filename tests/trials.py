@@ -32,9 +32,21 @@ def folder_of(path, config, **overrides):
 
 def final_state(folder):
     """Every array of the last checkpoint, by its path, without knowing the tree."""
-    step = Checkpoints(folder.checkpoints_path).latest_step()
+    return state_at(folder, Checkpoints(folder.checkpoints_path).latest_step())
+
+
+def state_at(folder, step):
+    """Every array of the checkpoint of a step, which must still be there."""
     tree = ocp.StandardCheckpointer().restore(folder.checkpoints_path.absolute() / str(step) / "state")
     return {jax.tree_util.keystr(path): np.asarray(leaf) for path, leaf in jax.tree_util.tree_leaves_with_path(tree)}
+
+
+def assert_close(ours, expected, tolerance):
+    """Every array of two states, by its norm."""
+    assert ours.keys() == expected.keys()
+    for key, value in expected.items():
+        distance = np.linalg.norm(ours[key].astype(np.float64) - value)
+        assert distance <= tolerance * max(np.linalg.norm(value), 1e-3), f"{key} differs by {distance}"
 
 
 def scores(folder):

@@ -1,3 +1,6 @@
+import itertools
+import math
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -6,8 +9,10 @@ import pytest
 
 from mnet_jax.config.durations import Steps
 from mnet_jax.config.resolve import resolve
+from mnet_jax.devices.signals import Interruption
 from mnet_jax.models import registry
-from mnet_jax.train import optim
+from mnet_jax.train import loop, optim
+from tests.trials import final_state, folder_of, state_at
 
 STEPS = Steps(per_epoch=10.0, epochs=10.0, total=100, warmup=10, decay_every=20, eval_every=10, checkpoint_every=10)
 NO_WARMUP = Steps(per_epoch=10.0, epochs=10.0, total=100, warmup=0, decay_every=20, eval_every=10, checkpoint_every=10)
@@ -43,6 +48,36 @@ def after_two_steps(optimizer, params, grads):
 def test_schedules_after_a_linear_warmup(tiny, schedule, step, expected):
     _, rate = build(tiny, STEPS, schedule=schedule, learning_rate=0.2, decay_rate=0.5)
     assert float(rate(step)) == pytest.approx(expected, abs=1e-7)
+
+
+RATES = {  # of a peak of 0.2: 4 steps of warm-up, then 8, by the number of those after the warm-up
+    "constant": lambda after: 0.2,
+    "cosine": lambda after: 0.2 * (1 + math.cos(math.pi * after / 8)) / 2,
+    "exponential": lambda after: 0.2 * 0.5 ** (after // 2),
+}
+
+
+def test_a_trial_trains_at_the_rates_of_its_schedule_and_logs_them(tmp_path, small):
+    """Of SGD without momentum and decay, a step is as long as the rate times the norm of the gradient."""
+    small.train.update(log_every_steps=1, checkpoint_every_epochs=0.25)
+    small.optim.update(learning_rate=0.2, warmup_epochs=1.0, decay_rate=0.5, decay_every_epochs=0.5)
+    small.optim.update(momentum=0.0, weight_decay=0.0)
+    folders = {name: folder_of(tmp_path / name, small, optim__schedule=name) for name in optim.SCHEDULES}
+    loop.train(list(folders.values()), Interruption())
+    losses, ends = [], []
+    for name, folder in folders.items():
+        rows = [row for row in folder.metrics() if "learning_rate" in row]
+        expected = [0.2 * step / 4 if step < 4 else RATES[name](step - 4) for step in range(12)]
+        assert [row["learning_rate"] for row in rows] == pytest.approx(expected, rel=1e-5, abs=1e-8), name
+        before, after = state_at(folder, 11), final_state(folder)
+        moved = [np.ravel(after[key] - before[key]) for key in after if key.startswith("['params']")]
+        length = expected[-1] * rows[-1]["grad_norm"]
+        assert np.linalg.norm(np.concatenate(moved)) == pytest.approx(length, rel=1e-3), name
+        losses.append([row["loss"] for row in rows])
+        ends.append(after["['params']['Dense_0']['kernel']"])
+    for (ours, end), (theirs, other) in itertools.combinations(zip(losses, ends, strict=True), 2):
+        assert ours[:6] == pytest.approx(theirs[:6], rel=1e-5), "up to the peak the rates are the same"
+        assert np.abs(end - other).max() > 1e-3
 
 
 @pytest.mark.parametrize("name", registry.MODELS)
