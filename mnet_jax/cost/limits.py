@@ -11,14 +11,15 @@ _OF_A_PARAMETER = 4 + 4  # bytes, with its gradient; the norm needs all of them 
 _OF_A_VALUE = 2  # of an activation, at least
 
 
-def check(name: str, config: ConfigDict, cost: Cost, memory: int) -> None:
-    """Refuses a trial that needs more memory than there is, or that batch normalisation would teach nothing.
+def check(name: str, config: ConfigDict, cost: Cost, num_devices: int, memory: int) -> None:
+    """Refuses a trial whose batch devices cannot share or batch normalisation cannot use, and one that has no room.
 
     Args:
       name: of the trial.
       config: resolved.
       cost: of its network.
-      memory: of the devices that train it, together, in bytes.
+      num_devices: that train it.
+      memory: of those together, in bytes.
 
     Raises:
       UserError: the message has the numbers.
@@ -26,6 +27,11 @@ def check(name: str, config: ConfigDict, cost: Cost, memory: int) -> None:
     if not config.train.epochs:
         return
     batch_size = config.train.batch_size
+    if batch_size % num_devices:
+        nearest = max(1, round(batch_size / num_devices)) * num_devices
+        raise UserError(
+            f"config.train.batch_size={batch_size}: must be a multiple of the {num_devices} devices, such as {nearest}"
+        )
     for layer in cost.layers:
         if layer.kind == "batch_norm" and batch_size * math.prod(layer.output_shape[:-1]) == 1:
             raise UserError(

@@ -77,9 +77,9 @@ def _check(launch) -> None:
         raise UserError(f"{where}: {host}: {reason}") from error
 
 
-def memory() -> int:
-    """Of the devices of all processes, in bytes."""
-    return jax.process_count() * mesh.memory(jax.local_devices())
+def devices() -> tuple[int, int]:
+    """The number of the devices of all processes, and their memory in bytes."""
+    return jax.device_count(), jax.process_count() * mesh.memory(jax.local_devices())
 
 
 def is_writer() -> bool:

@@ -63,11 +63,11 @@ def _dry_run(config, trials, workdir) -> int:
     from mnet_jax.sweep.launchers.places import find_places
     from mnet_jax.sweep.run import not_done
 
-    places, memory = find_places(config.launch.devices_per_group)
+    places, num_devices, memory = find_places(config.launch.devices_per_group)
     rows = []
     for name, trial in zip(workdir.known_as(trials), trials.values(), strict=True):
         cost, folder = count_network(trial), workdir.trial(name)
-        limits.check(name, trial, cost, memory)
+        limits.check(name, trial, cost, num_devices, memory)
         rows.append(
             {"trial": folder.name, "mult_adds": cost.mult_adds, "params": cost.params, "status": folder.status()}
         )

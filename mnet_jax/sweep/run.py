@@ -69,9 +69,9 @@ def run(
         found = thread.submit(find_places, config.launch.devices_per_group)
         trials = dict(zip(workdir.known_as(trials), trials.values(), strict=True))
         costs = {name: count_network(trial) for name, trial in trials.items()}
-    places, memory = found.result()
+    places, num_devices, memory = found.result()
     for name, trial in trials.items():
-        limits.check(name, trial, costs[name], memory)
+        limits.check(name, trial, costs[name], num_devices, memory)
     workdir.check_place()
     for trial in trials.values():
         inputs.prepare(trial)

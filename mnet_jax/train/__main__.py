@@ -42,7 +42,7 @@ def _train(config, workdir) -> int:
     inputs.check_workdir(config, directory.path)
     (name,) = directory.known_as([f"base-{trial_hash(config)}"])
     folder, cost = directory.trial(name), count_network(config)
-    limits.check(name, config, cost, multihost.memory())
+    limits.check(name, config, cost, *multihost.devices())
     inputs.prepare(config)
     with directory.locked() if multihost.is_writer() else contextlib.nullcontext():
         if multihost.is_writer():

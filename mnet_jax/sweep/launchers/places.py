@@ -13,10 +13,12 @@ class Places(NamedTuple):
 
     Attributes:
       environments: in which a process sees a part of this machine's devices, and no others.
-      memory: of the devices that one process sees, together, in bytes.
+      num_devices: that one process sees.
+      memory: of those together, in bytes.
     """
 
     environments: list[dict[str, str]]
+    num_devices: int
     memory: int
 
 
@@ -35,11 +37,12 @@ def find_places(devices_per_group: int | None) -> Places:
     if devices_per_group is None:
         devices_per_group = 1 if platform == "gpu" else count
     if devices_per_group == count:
-        return Places([{}], memory)
+        return Places([{}], count, memory)
     if devices_per_group > count:
         raise UserError(f"config.launch.devices_per_group={devices_per_group}: this machine has {count} ({platform})")
     if platform == "cpu":
-        return Places([{"JAX_NUM_CPU_DEVICES": str(devices_per_group)}] * (count // devices_per_group), memory)
+        environments = [{"JAX_NUM_CPU_DEVICES": str(devices_per_group)}] * (count // devices_per_group)
+        return Places(environments, devices_per_group, memory)
     if platform != "gpu":
         raise UserError(
             f"config.launch.devices_per_group={devices_per_group}: the {count} devices ({platform}) of this machine "
@@ -48,7 +51,8 @@ def find_places(devices_per_group: int | None) -> Places:
     visible = os.environ.get("CUDA_VISIBLE_DEVICES")
     ids = visible.split(",")[:count] if visible else [str(i) for i in range(count)]
     parts = [ids[i : i + devices_per_group] for i in range(0, count - devices_per_group + 1, devices_per_group)]
-    return Places([{"CUDA_VISIBLE_DEVICES": ",".join(part)} for part in parts], memory * devices_per_group // count)
+    environments = [{"CUDA_VISIBLE_DEVICES": ",".join(part)} for part in parts]
+    return Places(environments, devices_per_group, memory * devices_per_group // count)
 
 
 def _devices() -> tuple[str, int, int]:
