@@ -25,7 +25,8 @@ def main(count: int = 100, first: int = 0) -> int:
             is_same = outcome.codes[1] == 0 and outcome.table.items() >= expected.items()
             hit += outcome.has_hit
             verdict = "as undisturbed" if is_same else f"FAILED: {outcome.table}\n{outcome.output}"
-            print(f"{seed}: {outcome.what}, exit codes {outcome.codes}: {verdict}", flush=True)
+            moment = "while a trial ran" if outcome.has_hit else "between trials"
+            print(f"{seed}: {outcome.what}, {moment}, exit codes {outcome.codes}: {verdict}", flush=True)
             if not is_same:
                 failed.append(seed)
     print(f"{count} faults, {hit} of them while a trial was running; failed: {failed or 'none'}")
