@@ -63,6 +63,7 @@ def run(
             raise UserError(f"retry={word!r}{nearest(word, RETRIED)} (known: {', '.join(RETRIED)})")
     if launcher not in LAUNCHERS:
         raise UserError(f"launcher {launcher!r}{nearest(launcher, LAUNCHERS)} (known: {', '.join(LAUNCHERS)})")
+    workdir.check_place()
     for trial in trials.values():
         inputs.check_workdir(trial, workdir.path)
     with concurrent.futures.ThreadPoolExecutor(1) as thread:  # looking for devices starts a process
@@ -72,7 +73,6 @@ def run(
     places, num_devices, memory = found.result()
     for name, trial in trials.items():
         limits.check(name, trial, costs[name], num_devices, memory)
-    workdir.check_place()
     for trial in trials.values():
         inputs.prepare(trial)
     with workdir.locked(), _told(workdir):

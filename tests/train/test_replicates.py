@@ -63,6 +63,7 @@ def well_conditioned(monkeypatch):
 RECIPES = [("sgd", "cosine"), ("rmsprop", "exponential"), ("adamw", "constant")]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("optimizer", "schedule"), RECIPES)
 def test_a_vmapped_step_after_the_warmup_is_the_step_of_each(
     tmp_path, tiny, built, optimizer, schedule, well_conditioned
