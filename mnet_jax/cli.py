@@ -1,21 +1,17 @@
 """What the commands share: a config file and flags in, one line for a mistake, exit code out."""
 
-import os
 import pathlib
 import re
 import sys
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING
 
 from absl import app, flags, logging
 
 if TYPE_CHECKING:
     from mnet_jax.config.file import ConfigFile
 
-from mnet_jax.errors import UserError
-
-_BAD_USAGE = 2
-_UNREAD = 1
+from mnet_jax.errors import UserError, told
 
 Overrides = list[tuple[str, str]]  # dotted keys and values, as they are written
 
@@ -24,7 +20,7 @@ def run(main: Callable, needs_config: bool = True, description: str = "") -> Non
     """Loads `--config FILE[:PRESET]`, parses the flags, calls `main`, and exits with what it returns.
 
     `main` gets a `config.file.ConfigFile`, or None where the command does not need one and there is none. A mistake of
-    the user's (a flag, a field, a `UserError`) ends with one line on stderr and exit code 2.
+    the user's (a flag, a field, a `UserError`) ends with one line on stderr and exit code 2; see `errors.told`.
 
     Args:
       main: of the command.
@@ -33,27 +29,19 @@ def run(main: Callable, needs_config: bool = True, description: str = "") -> Non
     """
     for stream in (sys.stdout, sys.stderr):
         stream.reconfigure(errors="backslashreplace")  # a terminal may know no letters but ASCII's
-    try:
+    with told():
         argv, file = _parse(sys.argv, needs_config, description)
         if file is not None and flags.FLAGS.print_config:
             print(_fields_as_text(file))
             sys.stdout.flush()
             sys.exit(0)
-    except UserError as error:
-        _leave(str(error))
-    except BrokenPipeError:
-        sys.exit(_leave_unread())
 
     def call(_) -> int:
         logging.set_verbosity(logging.ERROR)
-        try:
+        with told():
             code = main(file)
             sys.stdout.flush()
             return code
-        except UserError as error:
-            _leave(str(error))
-        except BrokenPipeError:
-            return _leave_unread()
 
     app.run(call, argv=argv, flags_parser=lambda rest: rest)
 
@@ -61,17 +49,6 @@ def run(main: Callable, needs_config: bool = True, description: str = "") -> Non
 def default_workdir(file: "ConfigFile") -> pathlib.Path:
     """`runs/<config file's stem>`, with `-<preset>` where one was asked for."""
     return pathlib.Path("runs") / "-".join(filter(None, (file.path.stem, file.preset)))
-
-
-def _leave(message: str) -> NoReturn:
-    print(f"error: {message}", file=sys.stderr)
-    sys.exit(_BAD_USAGE)
-
-
-def _leave_unread() -> int:
-    """The exit code where the reader of a pipe left, as `head` does; what is still to be printed goes nowhere."""
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-    return _UNREAD
 
 
 def _parse(argv: Sequence[str], needs_config: bool, description: str) -> "tuple[list[str], ConfigFile | None]":
@@ -123,6 +100,8 @@ def _load(spec: str, overrides: Overrides) -> "ConfigFile":
 
 
 def _help(description: str) -> str:
+    from mnet_jax.config.fields import FIELDS
+
     own = flags.FLAGS.flags_by_module_dict().get(sys.argv[0], [])
     shared = [flags.FLAGS["print_config"]]
     lines = [f"  --{flag.name}: {flag.help}" for flag in [*own, *shared]]
@@ -131,8 +110,9 @@ def _help(description: str) -> str:
             description.strip(),
             "",
             "  --config FILE[:PRESET]: config file, and the preset of a data set",
-            "  --config.FIELD=VALUE: any field (docs/fields.md); --print_config shows all of them",
             *lines,
+            "  --config.FIELD=VALUE: any of these fields, and the network's options; --print_config shows values",
+            *(f"    {field.key}: {field.help}" for field in FIELDS if not field.is_found),
         )
     )
 

@@ -1,9 +1,17 @@
-"""Mistakes of the user: the one exception that is a message, not a defect, and the hint at what was meant."""
+"""Mistakes of the user: the one exception that is a message, not a defect, the hint at what was meant, and the exit."""
 
 import contextlib
 import difflib
+import os
 import pathlib
+import signal
+import sys
 from collections.abc import Iterator
+from typing import NoReturn
+
+_BAD_USAGE = 2
+_UNREAD = 1
+_INTERRUPTED = 128 + signal.SIGINT
 
 
 class UserError(Exception):
@@ -14,6 +22,20 @@ def nearest(name: str, known, prefix: str = "") -> str:
     """A hint at the known name that is closest to `name`; empty where none is close."""
     close = difflib.get_close_matches(str(name), [str(k) for k in known], 1)
     return f": did you mean {prefix}{close[0]}?" if close else ""
+
+
+@contextlib.contextmanager
+def told() -> Iterator[None]:
+    """Ends the process in one line, or without a word, where a mistake, Ctrl-C or a closed pipe leaves the block."""
+    try:
+        yield
+    except UserError as error:
+        _leave(str(error), _BAD_USAGE)
+    except KeyboardInterrupt:
+        _leave("stopped by Ctrl-C", _INTERRUPTED)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # takes what is still to be printed
+        sys.exit(_UNREAD)
 
 
 @contextlib.contextmanager
@@ -43,3 +65,8 @@ def _place_in(path: pathlib.Path, error: BaseException) -> str:
             line = trace.tb_lineno
         trace = trace.tb_next
     return f"{path}, line {line}" if line else str(path)
+
+
+def _leave(message: str, code: int) -> NoReturn:
+    print(f"error: {message}", file=sys.stderr)
+    sys.exit(code)

@@ -1,6 +1,7 @@
 """What all commands share, in this process: arguments in, a config file out, one line for a mistake."""
 
 import os
+import signal
 import subprocess
 import sys
 
@@ -82,6 +83,7 @@ def test_help_says_what_the_command_takes(command, module):
     assert done.returncode == 0, done.stderr
     assert f"python -m mnet_jax.{module}" in done.stdout
     assert "--config FILE[:PRESET]" in done.stdout
+    assert "\n    optim.learning_rate: Highest learning rate.\n" in done.stdout
 
 
 def test_print_config_shows_values_and_origins_and_does_nothing(command, tmp_path):
@@ -118,3 +120,17 @@ def test_a_terminal_without_letters_shows_them_escaped(command, tmp_path):
     assert done.returncode == 2
     assert "ValueError: Gr\\xf6\\xdfe" in done.stderr
     assert len(done.stderr.splitlines()) == 1
+
+
+def test_ctrl_c_is_one_line_while_a_config_is_read(tmp_path):
+    (tmp_path / "slow.py").write_text(
+        "import time\n\n\ndef get_config():\n    print('reading', flush=True)\n    time.sleep(60)\n"
+    )
+    command = [sys.executable, "-m", "mnet_jax.cost", "--config", tmp_path / "slow.py"]
+    with subprocess.Popen(
+        command, cwd=REPOSITORY, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdout.readline() == "reading\n"
+        process.send_signal(signal.SIGINT)
+        assert process.stderr.read() == "error: stopped by Ctrl-C\n"
+    assert process.returncode == 130

@@ -12,7 +12,7 @@ import sys
 from collections.abc import Sequence
 from typing import NoReturn
 
-from mnet_jax.errors import UserError
+from mnet_jax.errors import UserError, told
 from mnet_jax.report.plots import draw
 from mnet_jax.report.tables import as_summary, as_table
 from mnet_jax.workdir import results
@@ -57,4 +57,5 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    with told():
+        sys.exit(main())
