@@ -49,10 +49,6 @@ class ConfigFile:
             raise UserError(
                 f"config.{axes[0]} has no effect: the trials are those that {self.path.name}'s sweep yields"
             )
-        if axes := [key for key, values in flatten(self.config.sweep).items() if values]:
-            raise UserError(
-                f"{self.path}: config.sweep.{axes[0]} has no effect: the trials are those that its sweep(config) yields"
-            )
         with explained(self.path), own.on_path(self.path.resolve().parent):
             found = self.sweep(self.config)
             if not (inspect.isgenerator(found) or isinstance(found, list | tuple)):

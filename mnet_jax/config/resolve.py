@@ -241,7 +241,7 @@ def _check_together(config: ConfigDict) -> None:
         )
     if config.data.cache_side is not None and config.data.crop != "inception":
         raise UserError(
-            f"config.data.cache_side={config.data.cache_side}: shrinks large images for config.data.crop='inception'; "
+            f"config.data.cache_side={config.data.cache_side}: shrinks large images for --config.data.crop=inception; "
             f"it is {config.data.crop!r}"
         )
     if config.train.epochs == 0 and config.train.init_from is None:

@@ -11,15 +11,14 @@ _OF_A_PARAMETER = 4 + 4  # bytes, with its gradient; the norm needs all of them 
 _OF_A_VALUE = 2  # of an activation, at least
 
 
-def check(name: str, config: ConfigDict, cost: Cost, num_devices: int, memory: int) -> None:
-    """Refuses a trial whose batch devices cannot share or batch normalisation cannot use, and one that has no room.
+def check(name: str, config: ConfigDict, cost: Cost, memory: int) -> None:
+    """Refuses a trial that batch normalisation would teach nothing, and one that has no room.
 
     Args:
       name: of the trial.
       config: resolved.
       cost: of its network.
-      num_devices: that train it.
-      memory: of those together, in bytes.
+      memory: of the devices that train it, together, in bytes; 0 where it is not known.
 
     Raises:
       UserError: the message has the numbers.
@@ -27,11 +26,6 @@ def check(name: str, config: ConfigDict, cost: Cost, num_devices: int, memory: i
     if not config.train.epochs:
         return
     batch_size = config.train.batch_size
-    if batch_size % num_devices:
-        nearest = max(1, round(batch_size / num_devices)) * num_devices
-        raise UserError(
-            f"config.train.batch_size={batch_size}: must be a multiple of the {num_devices} devices, such as {nearest}"
-        )
     for layer in cost.layers:
         if layer.kind == "batch_norm" and batch_size * math.prod(layer.output_shape[:-1]) == 1:
             raise UserError(
@@ -40,7 +34,7 @@ def check(name: str, config: ConfigDict, cost: Cost, num_devices: int, memory: i
             )
     largest = max(cost.layers, key=lambda layer: math.prod(layer.output_shape))
     least = _OF_A_PARAMETER * cost.params + _OF_A_VALUE * batch_size * math.prod(largest.output_shape)
-    if least > memory:
+    if memory and least > memory:
         raise UserError(
             f"trial {name}: {cost.params:,} parameters with their gradients, and {batch_size} images at "
             f"config.input_size={config.input_size} in {largest.name}, need {_gib(least)} at least; there are "

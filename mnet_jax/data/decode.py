@@ -24,7 +24,6 @@ _COLORSPACES = {1: "GRAY", 3: "RGB"}
 
 _FOUR_COLORS = ("CMYK", "YCCK")
 _UNSCALED = ("F", "I")  # Pillow would cut them off at 255
-_MOST_PIXELS = 2 * Image.MAX_IMAGE_PIXELS  # from where on Pillow refuses an image
 _TRAILER = 64  # bytes at the end among which a whole JPEG has its last marker; some programs write a few after it
 _OTHER_FRAMES = {*range(0xC0, 0xD0), 0xDA} - {0xC0, 0xC1, 0xC4, 0xC8, 0xCC}  # and the scan, which no frame precedes
 
@@ -178,7 +177,8 @@ def _jpeg_header(encoded: bytes) -> tuple[int, int, str] | None:
     if simplejpeg.is_jpeg(encoded):
         with contextlib.suppress(ValueError):
             height, width, colorspace, _ = simplejpeg.decode_jpeg_header(encoded)
-            return (width, height, colorspace) if width * height <= _MOST_PIXELS else None
+            most = Image.MAX_IMAGE_PIXELS  # Pillow warns from there on, and refuses twice as many
+            return (width, height, colorspace) if most is None or width * height <= 2 * most else None
     return None
 
 

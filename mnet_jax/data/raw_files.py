@@ -30,8 +30,10 @@ def read_idx(path: pathlib.Path, shape: tuple[int, ...], count: int | None = Non
     """
     try:
         raw = gzip.decompress(path.read_bytes())
-    except (OSError, EOFError, zlib.error) as error:
-        raise UserError(f"{path} is damaged: no whole gzip file ({error})") from error
+    except (gzip.BadGzipFile, EOFError, zlib.error) as error:
+        raise UserError(f"{path} is damaged: no whole gzip file") from error
+    except OSError as error:
+        raise UserError(f"cannot read {path}: {error.strerror}") from error
     if len(raw) < 4 or raw[:2] != b"\0\0" or len(raw) < 4 + 4 * raw[3]:
         raise UserError(f"{path} is damaged: no idx file (it begins with {raw[:4]!r})")
     if raw[2] != _UNSIGNED_BYTES:
@@ -67,8 +69,10 @@ def read_records(path: pathlib.Path, members: Sequence[str], length: int) -> np.
                 if name not in tar.getnames() or (file := tar.extractfile(name)) is None:
                     raise UserError(f"{path} lacks {name}")
                 parts.append(file.read())
-    except (tarfile.TarError, OSError, EOFError, zlib.error) as error:
-        raise UserError(f"{path} is damaged: no whole tar archive ({' '.join(str(error).split())})") from error
+    except (tarfile.TarError, gzip.BadGzipFile, EOFError, zlib.error) as error:
+        raise UserError(f"{path} is damaged: no whole tar archive") from error
+    except OSError as error:
+        raise UserError(f"cannot read {path}: {error.strerror}") from error
     for name, part in zip(members, parts, strict=True):
         if not part or len(part) % length:
             raise UserError(f"{path}: {name} has {len(part):,} bytes, no multiple of the {length:,} of a record")

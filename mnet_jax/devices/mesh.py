@@ -7,6 +7,8 @@ import jax
 import numpy as np
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
+from mnet_jax.errors import UserError
+
 
 def make_mesh() -> Mesh:
     """All devices along the axis "data", those of a process side by side."""
@@ -23,10 +25,24 @@ def sharded_on(mesh: Mesh) -> NamedSharding:
 
 
 def memory(devices: Sequence[jax.Device]) -> int:
-    """Of the devices together, in bytes; those of a CPU share the machine's."""
+    """Of the devices together, in bytes; those of a CPU share the machine's. 0 where a device does not say."""
     if devices[0].platform == "cpu":
         return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    return sum(device.memory_stats()["bytes_limit"] for device in devices)
+    limits = [(device.memory_stats() or {}).get("bytes_limit", 0) for device in devices]
+    return sum(limits) if all(limits) else 0
+
+
+def check_batch(batch_size: int, num_devices: int) -> None:
+    """Refuses a batch that devices cannot share.
+
+    Raises:
+      UserError: it is no multiple of them.
+    """
+    if batch_size % num_devices:
+        nearest = max(1, round(batch_size / num_devices)) * num_devices
+        raise UserError(
+            f"config.train.batch_size={batch_size}: must be a multiple of the {num_devices} devices, such as {nearest}"
+        )
 
 
 def device_name() -> str:

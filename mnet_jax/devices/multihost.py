@@ -7,7 +7,6 @@ must see. They take every decision at the same step.
 import contextlib
 import logging
 import os
-import socket
 from collections.abc import Iterator
 
 import jax
@@ -70,11 +69,6 @@ def _check(launch) -> None:
             f"config.launch.process_id={launch.process_id}: must be below config.launch.num_processes="
             f"{launch.num_processes}; the first is 0"
         )
-    try:
-        socket.getaddrinfo(host.strip("[]"), int(port))
-    except (OSError, UnicodeError) as error:
-        reason = getattr(error, "strerror", None) or "no name of a host"
-        raise UserError(f"{where}: {host}: {reason}") from error
 
 
 def devices() -> tuple[int, int]:

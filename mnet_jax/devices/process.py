@@ -9,9 +9,10 @@ import jax
 _HUGE_PAGES = "glibc.malloc.hugetlb=1"
 _XLA_FLAGS = (
     "--xla_gpu_exclude_nondeterministic_ops=true",
-    # Devices of one CPU wait for each other; a machine that is busy, or a process that was stopped, is no deadlock.
-    "--xla_cpu_collective_call_terminate_timeout_seconds=86400",
+    # Devices of one CPU wait for each other: 40 s, XLA's limit, is little where the machine is busy.
+    "--xla_cpu_collective_call_terminate_timeout_seconds=120",
 )
+_THREADS_PER_DEVICE = 4
 
 
 def configure(*more_handlers: logging.Handler) -> None:
@@ -30,8 +31,17 @@ def configure(*more_handlers: logging.Handler) -> None:
 
 
 def set_xla_flags() -> None:
-    """Before JAX looks for devices; what $XLA_FLAGS says already stays."""
+    """Before JAX looks for devices; what the environment says already stays.
+
+    Devices of one CPU run their steps in one pool of threads, by default as many as they are. Independent all-reduces
+    of a step block a thread each: where all wait for one that has no thread, the step never ends (seen once, with 8
+    devices on 2 busy cores and jaxlib 0.10.2). $NPROC makes the pool larger. Should it happen still, XLA ends the
+    process, and a sweep starts it again.
+    """
     os.environ["XLA_FLAGS"] = " ".join((*_XLA_FLAGS, os.environ.get("XLA_FLAGS", ""))).strip()
+    num_devices = os.environ.get("JAX_NUM_CPU_DEVICES", "1")
+    if num_devices.isdecimal() and int(num_devices) > 1:
+        os.environ.setdefault("NPROC", str(_THREADS_PER_DEVICE * int(num_devices)))
 
 
 def environment() -> dict[str, str]:

@@ -56,24 +56,26 @@ def _run(config, trials, workdir) -> int:
 
 
 def _dry_run(config, trials, workdir) -> int:
-    from mnet_jax.cost import limits
     from mnet_jax.cost.layers import count_network
     from mnet_jax.report.tables import as_table
     from mnet_jax.sweep import plan
     from mnet_jax.sweep.launchers.places import find_places
-    from mnet_jax.sweep.run import not_done
+    from mnet_jax.sweep.run import check_fits, not_done
 
-    places, num_devices, memory = find_places(config.launch.devices_per_group)
     rows = []
     for name, trial in zip(workdir.known_as(trials), trials.values(), strict=True):
         cost, folder = count_network(trial), workdir.trial(name)
-        limits.check(name, trial, cost, num_devices, memory)
         rows.append(
             {"trial": folder.name, "mult_adds": cost.mult_adds, "params": cost.params, "status": folder.status()}
         )
     print(as_table(rows, ("trial", "mult_adds", "params", "status")))
-    groups = plan.groups(not_done(trials, workdir, flags.FLAGS.retry), config.launch.trials_per_stream, len(places))
-    print(*_plan_lines(groups, len(places)), sep="\n")
+    places = find_places(config.launch.devices_per_group)
+    todo = not_done(trials, workdir, flags.FLAGS.retry)
+    for name, trial in todo.items():
+        check_fits(name, trial, places.num_devices, places.memory)
+    count = len(places.environments)
+    groups = plan.groups(todo, config.launch.trials_per_stream, count)
+    print(*_plan_lines(groups, count), sep="\n")
     return 0
 
 

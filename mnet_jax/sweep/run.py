@@ -14,6 +14,7 @@ from mnet_jax.config.identity import ORDER
 from mnet_jax.config.source import keep, source_of
 from mnet_jax.cost import limits
 from mnet_jax.cost.layers import as_dict, count_network
+from mnet_jax.devices.mesh import check_batch
 from mnet_jax.devices.signals import Interrupted, Interruption
 from mnet_jax.errors import UserError, nearest
 from mnet_jax.models import registry
@@ -70,11 +71,12 @@ def run(
         found = thread.submit(find_places, config.launch.devices_per_group)
         trials = dict(zip(workdir.known_as(trials), trials.values(), strict=True))
         costs = {name: count_network(trial) for name, trial in trials.items()}
-    places, num_devices, memory = found.result()
-    for name, trial in trials.items():
-        limits.check(name, trial, costs[name], num_devices, memory)
-    for trial in trials.values():
-        inputs.prepare(trial)
+    places = found.result()
+    for name, trial in not_done(trials, workdir, retry).items():
+        check_fits(name, trial, places.num_devices, places.memory)
+    with _told(workdir):
+        for trial in trials.values():
+            inputs.prepare(trial)
     with workdir.locked(), _told(workdir):
         mend(workdir)
         check_version(workdir)
@@ -90,9 +92,10 @@ def run(
             try:
                 for folder in left:
                     progress.leave_alone(folder)
-                groups = plan.groups(todo, config.launch.trials_per_stream, len(places))
+                groups = plan.groups(todo, config.launch.trials_per_stream, len(places.environments))
                 folders = [[workdir.trial(name) for name in group.trials] for group in groups]
-                LAUNCHERS[launcher](folders, places, workdir.output_path, interruption, _Poll(workdir, progress))
+                poll = _Poll(workdir, progress)
+                LAUNCHERS[launcher](folders, places.environments, workdir.output_path, interruption, poll)
             except Interrupted as error:
                 progress.say(f"stopped by {error}; run the same command again to go on")
         rows = _collect(workdir)
@@ -151,6 +154,16 @@ def not_done(
     """The trials that a sweep would train, by the names that they have in the workdir; `retry` as in `run`."""
     known = zip(workdir.known_as(trials), trials.values(), strict=True)
     return {name: trial for name, trial in known if workdir.trial(name).status() in (QUEUED, RUNNING, *retry)}
+
+
+def check_fits(name: str, trial: ConfigDict, num_devices: int, memory: int) -> None:
+    """Refuses a trial that the devices of a process cannot train; their memory is in bytes, together.
+
+    Raises:
+      UserError: its batch is no multiple of them, it has no room, or it would learn nothing.
+    """
+    check_batch(trial.train.batch_size, num_devices)
+    limits.check(name, trial, count_network(trial), memory)
 
 
 def mend(workdir: Workdir) -> None:

@@ -28,12 +28,11 @@ def main(file) -> int:
 
 def _train(config, workdir) -> int:
     from mnet_jax.config.identity import trial_hash
-    from mnet_jax.cost import limits
     from mnet_jax.cost.layers import as_dict, count_network
     from mnet_jax.devices import multihost
     from mnet_jax.devices.signals import Interrupted
     from mnet_jax.sweep.launchers.worker import log_file
-    from mnet_jax.sweep.run import check_sources, check_version, keep_source, mend
+    from mnet_jax.sweep.run import check_fits, check_sources, check_version, keep_source, mend
     from mnet_jax.train import inputs
     from mnet_jax.train.loop import train
     from mnet_jax.workdir.files import DONE, WatchedFolder, Workdir
@@ -42,7 +41,8 @@ def _train(config, workdir) -> int:
     inputs.check_workdir(config, directory.path)
     (name,) = directory.known_as([f"base-{trial_hash(config)}"])
     folder, cost = directory.trial(name), count_network(config)
-    limits.check(name, config, cost, *multihost.devices())
+    if folder.status() != DONE:
+        check_fits(name, config, *multihost.devices())
     inputs.prepare(config)
     with directory.locked() if multihost.is_writer() else contextlib.nullcontext():
         if multihost.is_writer():

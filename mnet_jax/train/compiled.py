@@ -16,8 +16,7 @@ from jax.sharding import Mesh
 from ml_collections import ConfigDict
 
 from mnet_jax.config.durations import in_steps
-from mnet_jax.devices.mesh import replicated_on, sharded_on
-from mnet_jax.errors import UserError
+from mnet_jax.devices.mesh import check_batch, replicated_on, sharded_on
 from mnet_jax.models import registry
 from mnet_jax.train import optim, step
 
@@ -60,8 +59,7 @@ class CompiledSteps:
           UserError: the batch cannot be split among the devices, or the network cannot be trained or evaluated.
         """
         batch_size = config.train.batch_size
-        if batch_size % mesh.size:
-            raise UserError(f"config.train.batch_size={batch_size}: must be a multiple of the {mesh.size} devices")
+        check_batch(batch_size, mesh.size)
         self._config, self._threads = config, threads
         self.num_train = num_train
         self.model = registry.build(config.model)

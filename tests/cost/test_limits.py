@@ -10,9 +10,9 @@ from mnet_jax.cost.layers import count_network
 from mnet_jax.errors import UserError
 
 
-def checked(config, memory=2**40, num_devices=1, **overrides):
+def checked(config, memory=2**40, **overrides):
     config = resolve(config, overrides)
-    limits.check("trial", config, count_network(config), num_devices, memory)
+    limits.check("trial", config, count_network(config), memory)
 
 
 def test_memory_is_refused_one_byte_below_the_least_and_not_at_it(tiny):
@@ -21,14 +21,9 @@ def test_memory_is_refused_one_byte_below_the_least_and_not_at_it(tiny):
     largest = max(math.prod(layer.output_shape) for layer in cost.layers)
     least = 8 * cost.params + 2 * 64 * largest
     checked(tiny, least)
+    checked(tiny, 0)  # not known
     with pytest.raises(UserError, match=f"{cost.params:,} parameters .* 64 images at config.input_size=16 in block"):
         checked(tiny, least - 1)
-
-
-def test_devices_share_a_batch_equally(tiny):
-    checked(tiny, num_devices=8)
-    with pytest.raises(UserError, match=r"config.train.batch_size=64: must be a multiple of the 6 devices, such as 66"):
-        checked(tiny, num_devices=6)
 
 
 @pytest.mark.parametrize(("batch_size", "input_size", "is_refused"), [(1, 4, True), (2, 4, False), (1, 8, False)])
@@ -45,4 +40,4 @@ def test_batch_normalisation_needs_two_values_of_a_channel(tiny, batch_size, inp
 def test_imported_weights_that_are_not_trained_need_no_gradients(tiny):
     config = resolve(tiny).unlock()
     config.train.epochs = 0.0
-    limits.check("trial", config, count_network(config), 1, 0)
+    limits.check("trial", config, count_network(config), 1)

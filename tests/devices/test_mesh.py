@@ -1,4 +1,4 @@
-"""A trial that moves to another number of devices."""
+"""What devices have and share, and a trial that moves to another number of them."""
 
 import os
 import subprocess
@@ -7,7 +7,9 @@ import sys
 import numpy as np
 import pytest
 
+from mnet_jax.devices import mesh
 from mnet_jax.devices.signals import Interruption
+from mnet_jax.errors import UserError
 from mnet_jax.train import loop
 from tests.conftest import REPOSITORY
 from tests.trials import assert_close, final_state, folder_of, scores
@@ -47,6 +49,28 @@ def train(compilation_cache):
     return run
 
 
+class Device:
+    """An accelerator, and what it says of its memory."""
+
+    platform = "gpu"
+
+    def __init__(self, stats):
+        self.memory_stats = lambda: stats
+
+
+@pytest.mark.parametrize(
+    ("stats", "expected"), [([{"bytes_limit": 3}] * 2, 6), ([{"bytes_limit": 3}, None], 0), ([{}], 0)]
+)
+def test_memory_of_devices_is_theirs_together_or_unknown(stats, expected):
+    assert mesh.memory([Device(said) for said in stats]) == expected
+
+
+def test_devices_share_a_batch_equally():
+    mesh.check_batch(64, 8)
+    with pytest.raises(UserError, match=r"config.train.batch_size=64: must be a multiple of the 6 devices, such as 66"):
+        mesh.check_batch(64, 6)
+
+
 @pytest.mark.slow
 def test_a_trial_goes_on_with_more_or_fewer_devices_as_if_it_had_not_moved(tmp_path, small, train):
     """To the rounding of float32: batch statistics are of the whole batch, wherever its images are."""
@@ -57,7 +81,7 @@ def test_a_trial_goes_on_with_more_or_fewer_devices_as_if_it_had_not_moved(tmp_p
     assert (moved.status(), moved.saved_step()) == ("queued", 3)
     train(moved, devices=3, looks=100)
     assert moved.status() == "failed"
-    assert moved.error() == "config.train.batch_size=64: must be a multiple of the 3 devices"
+    assert moved.error() == "config.train.batch_size=64: must be a multiple of the 3 devices, such as 63"
     train(moved, devices=1, looks=4 + 3 + 2)  # and the validation split of step 4
     assert (moved.status(), moved.saved_step()) == ("queued", 6)
     train(moved, devices=2, looks=100)

@@ -4,7 +4,7 @@ import sys
 
 import pytest
 
-from mnet_jax.devices.process import environment
+from mnet_jax.devices.process import environment, set_xla_flags
 from tests.conftest import REPOSITORY
 
 COUNT_CACHE_EVENTS = """
@@ -32,6 +32,20 @@ def test_huge_pages_are_asked_for_unless_the_user_decided(monkeypatch, before, a
     if before:
         monkeypatch.setenv("GLIBC_TUNABLES", before)
     assert environment() == added
+
+
+@pytest.mark.parametrize(
+    ("devices", "before", "after"), [(None, None, None), ("1", None, None), ("8", None, "32"), ("8", "3", "3")]
+)
+def test_devices_of_one_cpu_get_threads_of_their_own_unless_the_user_decided(monkeypatch, devices, before, after):
+    for name, value in (("JAX_NUM_CPU_DEVICES", devices), ("NPROC", before), ("XLA_FLAGS", "--xla_dump_to=")):
+        monkeypatch.setenv(name, value or "")
+        if value is None:
+            monkeypatch.delenv(name)
+    set_xla_flags()
+    assert os.environ.get("NPROC") == after
+    assert os.environ["XLA_FLAGS"].endswith(" --xla_dump_to=")
+    monkeypatch.delenv("NPROC", raising=False)
 
 
 @pytest.mark.slow

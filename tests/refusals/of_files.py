@@ -65,9 +65,4 @@ CASES = (
         "sweep --config config.py --config.sweep.seed=(0,1)",
         {"config.py": config(after="\n\ndef sweep(config):\n    yield {}\n")},
     ),
-    Case(
-        "axes of the file beside its generator",
-        _SWEEP,
-        {"config.py": config("config.sweep.seed = (0, 1)", after="\n\ndef sweep(config):\n    yield {}\n")},
-    ),
 )

@@ -46,7 +46,6 @@ CASES = (
     _hosts("a process beyond their number", "localhost:1234", process_id=2),
     _hosts("a coordinator without a port", "localhost"),
     _hosts("a coordinator whose port is a word", "localhost:http"),
-    _hosts("a coordinator whose name is none", "no..where:1234"),
     _flags("--config beside --workdir", "--workdir=runs", command="evaluate"),
     _flags("--workdir beside --weights", "--workdir=runs", "--weights=w.h5", command="evaluate"),
     Case("neither weights nor a workdir", "evaluate"),

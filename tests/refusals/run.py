@@ -17,7 +17,7 @@ from typing import NamedTuple
 from tests.conftest import REPOSITORY
 from tests.refusals.case import Case
 
-_SECONDS = 20  # after which a command has not refused its input
+_SECONDS = 120  # after which a command has not refused its input
 _ENVIRONMENT = {"PYTHONPATH": str(REPOSITORY), "JAX_NUM_CPU_DEVICES": "1"}
 _PYTHON = """
 import sys

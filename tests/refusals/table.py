@@ -29,6 +29,7 @@ def message(outcome: Outcome) -> str:
     Raises:
       AssertionError: there is not one such line, at the end; or the exit code is another, or something was made.
     """
+    assert outcome.code is not None, f"not refused in time: {outcome.output}"
     *_, last = re.split(r"[\n\r]|\x1b\[A", outcome.output)
     found = re.fullmatch(r"\s*(?:error|UserError): (\S.*)", last)
     assert found, outcome.output
@@ -36,7 +37,8 @@ def message(outcome: Outcome) -> str:
     assert "Traceback" not in outcome.output, outcome.output
     assert outcome.code == 2, outcome.output
     assert not outcome.made, outcome.made
-    return re.sub(r"(?<=there are )[\d.,]+ GiB$", "MEMORY", found[1])
+    text = re.sub(r"(?<=there are )[\d.,]+ GiB$", "MEMORY", found[1])
+    return re.sub(r"(?<=, line 6: )(Type|Attribute)Error: .*", r"\1Error: ...", text)  # of ml_collections
 
 
 def check_of(message: str) -> str:
