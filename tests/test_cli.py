@@ -122,6 +122,15 @@ def test_a_terminal_without_letters_shows_them_escaped(command, tmp_path):
     assert len(done.stderr.splitlines()) == 1
 
 
+@pytest.fixture
+def hears_ctrl_c():
+    """Children of a process in a shell's background would not."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("hears_ctrl_c")
 def test_ctrl_c_is_one_line_while_a_config_is_read(tmp_path):
     (tmp_path / "slow.py").write_text(
         "import time\n\n\ndef get_config():\n    print('reading', flush=True)\n    time.sleep(60)\n"
