@@ -12,7 +12,7 @@ _XLA_FLAGS = (
     # Devices of one CPU wait for each other: 40 s, XLA's limit, is little where the machine is busy.
     "--xla_cpu_collective_call_terminate_timeout_seconds=120",
 )
-_THREADS_PER_DEVICE = 4
+_THREADS_PER_DEVICE = 8
 
 
 def configure(*more_handlers: logging.Handler) -> None:
@@ -34,9 +34,9 @@ def set_xla_flags() -> None:
     """Before JAX looks for devices; what the environment says already stays.
 
     Devices of one CPU run their steps in one pool of threads, by default as many as they are. Independent all-reduces
-    of a step block a thread each: where all wait for one that has no thread, the step never ends (seen once, with 8
-    devices on 2 busy cores and jaxlib 0.10.2). $NPROC makes the pool larger. Should it happen still, XLA ends the
-    process, and a sweep starts it again.
+    of a step block a thread each: where all wait for one that has no thread, the step never ends (seen twice, with 9
+    and 12 all-reduces of 8 devices on 2 busy cores, jaxlib 0.10.2). $NPROC makes the pool larger. Should it happen
+    still, XLA ends the process, and a sweep starts it again.
     """
     os.environ["XLA_FLAGS"] = " ".join((*_XLA_FLAGS, os.environ.get("XLA_FLAGS", ""))).strip()
     num_devices = os.environ.get("JAX_NUM_CPU_DEVICES", "1")

@@ -35,7 +35,7 @@ def test_huge_pages_are_asked_for_unless_the_user_decided(monkeypatch, before, a
 
 
 @pytest.mark.parametrize(
-    ("devices", "before", "after"), [(None, None, None), ("1", None, None), ("8", None, "32"), ("8", "3", "3")]
+    ("devices", "before", "after"), [(None, None, None), ("1", None, None), ("8", None, "64"), ("8", "3", "3")]
 )
 def test_devices_of_one_cpu_get_threads_of_their_own_unless_the_user_decided(monkeypatch, devices, before, after):
     for name, value in (("JAX_NUM_CPU_DEVICES", devices), ("NPROC", before), ("XLA_FLAGS", "--xla_dump_to=")):
