@@ -14,7 +14,7 @@ from mnet_jax import presets
 from mnet_jax.config.resolve import resolve
 from mnet_jax.devices import process
 from mnet_jax.models import registry
-from tests import small_network
+from tests import smooth_network
 
 REPOSITORY = pathlib.Path(__file__).parent.parent
 
@@ -58,7 +58,7 @@ def tiny(data_dir):
 def small(tiny, monkeypatch):
     """The same with a network that compiles in a second."""
     monkeypatch.setattr(registry, "MODELS", dict(registry.MODELS))  # which a resolved config adds it to
-    tiny.model.update(name=small_network.NAME, alpha=None, total_stride=None)
+    tiny.model.update(name=smooth_network.NAME, alpha=None, total_stride=None)
     return tiny
 
 

@@ -57,13 +57,7 @@ def run(
       UserError: the workdir cannot be written, is in use or of an earlier version; data are missing; or the source of a
         network changed. Nothing was trained then. Or the disk was full later on.
     """
-    if isinstance(retry, str):
-        raise UserError(f"retry={retry!r}: must be several words, such as ({retry!r},)")
-    for word in retry:
-        if word not in RETRIED:
-            raise UserError(f"retry={word!r}{nearest(word, RETRIED)} (known: {', '.join(RETRIED)})")
-    if launcher not in LAUNCHERS:
-        raise UserError(f"launcher {launcher!r}{nearest(launcher, LAUNCHERS)} (known: {', '.join(LAUNCHERS)})")
+    _check_words(launcher, retry)
     workdir.check_place()
     for trial in trials.values():
         inputs.check_workdir(trial, workdir.path)
@@ -101,6 +95,16 @@ def run(
         rows = _collect(workdir)
         plots.draw(workdir)
     return results.Rows(rows)
+
+
+def _check_words(launcher: str, retry: Collection[str]) -> None:
+    if isinstance(retry, str):
+        raise UserError(f"retry={retry!r}: must be several words, such as ({retry!r},)")
+    for word in retry:
+        if word not in RETRIED:
+            raise UserError(f"retry={word!r}{nearest(word, RETRIED)} (known: {', '.join(RETRIED)})")
+    if launcher not in LAUNCHERS:
+        raise UserError(f"launcher {launcher!r}{nearest(launcher, LAUNCHERS)} (known: {', '.join(LAUNCHERS)})")
 
 
 @contextlib.contextmanager

@@ -22,10 +22,10 @@ from mnet_jax.devices.signals import Interrupted
 from mnet_jax.models import registry
 from mnet_jax.train import loop
 from mnet_jax.workdir.files import TrialFolder
-from tests import small_network
+from tests import smooth_network
 from tests.trials import StopAfter
 
-registry.register(small_network.NAME, small_network.Small)
+registry.register(smooth_network.NAME, smooth_network.Small)
 with contextlib.suppress(Interrupted):
     loop.train([TrialFolder(pathlib.Path(sys.argv[1]))], StopAfter(int(sys.argv[2])))
 """

@@ -3,7 +3,7 @@
 import flax.linen as nn
 import jax.numpy as jnp
 
-NAME = "tests.small_network:Small"
+NAME = "tests.smooth_network:Small"
 
 
 class Small(nn.Module):
