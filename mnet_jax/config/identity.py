@@ -10,7 +10,7 @@ from mnet_jax.config.dotted import flatten
 from mnet_jax.config.fields import BY_KEY, effective
 from mnet_jax.models import registry
 
-HYPERPARAMETERS = ("optim.learning_rate", "optim.weight_decay", "train.label_smoothing")  # in which replicates differ
+HYPERPARAMETERS = ("optim.learning_rate", "optim.weight_decay", "train.label_smoothing")  # arguments of the step
 
 ORDER = 2  # version of the order of the examples; 1 was NumPy's permutation
 
@@ -46,13 +46,7 @@ def stream_key(config: ConfigDict) -> str:
 
 
 def compile_key(config: ConfigDict) -> str:
-    """Equal for trials that run the same compiled steps; of a resolved config."""
-    own = identity(config) | {"source": config.model.get("fingerprint")}
-    return json.dumps({name: value for name, value in own.items() if name != "seed"})
-
-
-def replicate_key(config: ConfigDict) -> str:
-    """Equal for trials that differ only in their seed or in `HYPERPARAMETERS`; of a resolved config."""
+    """Equal for trials that run the same compiled steps, which differ only in seed or `HYPERPARAMETERS`; resolved."""
     own = identity(config) | {"source": config.model.get("fingerprint")}
     return json.dumps({name: value for name, value in own.items() if name not in ("seed", *HYPERPARAMETERS)})
 

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 
 from ml_collections import ConfigDict
 
-from mnet_jax.config.identity import replicate_key, stream_key
+from mnet_jax.config.identity import compile_key, stream_key
 from mnet_jax.cost.layers import count_network
 
 _MULT_ADDS_PER_BYTE = 92  # 395 T Mult-Adds/s to 4.3 TB/s: an H200, by the figures in the design's roofline.md
@@ -64,7 +64,7 @@ def _inseparable(trials: Mapping[str, ConfigDict]) -> list[tuple[str, ...]]:
     """Names of trials that are to train as one vmapped step; a trial alone otherwise."""
     found = collections.defaultdict(list)
     for name, config in trials.items():
-        found[replicate_key(config) if config.train.vmap_replicates else name].append(name)
+        found[compile_key(config) if config.train.vmap_replicates else name].append(name)
     return [tuple(names) for names in found.values()]
 
 

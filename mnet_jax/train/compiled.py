@@ -1,4 +1,5 @@
-"""What trials run on the devices, compiled: one set of steps for all trials that differ in nothing but their seed.
+"""What trials run on the devices, compiled: one set of steps for all trials that differ in nothing but their seed
+and in `identity.HYPERPARAMETERS`.
 
 Python traces one step after another; XLA compiles them in threads meanwhile.
 """
@@ -18,7 +19,7 @@ from ml_collections import ConfigDict
 from mnet_jax.config.durations import in_steps
 from mnet_jax.devices.mesh import check_batch, replicated_on, sharded_on
 from mnet_jax.models import registry
-from mnet_jax.train import optim, step
+from mnet_jax.train import hyperparameters, optim, step
 
 
 @contextlib.contextmanager
@@ -37,9 +38,8 @@ class CompiledSteps:
     """The steps of the trials of one `identity.compile_key`, as futures.
 
     Attributes:
-      num_train: images in an epoch.
       model: the network.
-      schedule: the learning rate of a step.
+      steps: the durations.
       replicated, sharded: where states and batches are.
       abstract_state, abstract_batch: the shapes of a `step.TrainState` and of a training batch.
       create: `(seed) -> state`.
@@ -61,13 +61,14 @@ class CompiledSteps:
         batch_size = config.train.batch_size
         check_batch(batch_size, mesh.size)
         self._config, self._threads = config, threads
-        self.num_train = num_train
         self.model = registry.build(config.model)
-        self._optimizer, self.schedule = optim.build(config.optim, in_steps(config, num_train))
+        self.steps = in_steps(config, num_train)
         self.replicated, self.sharded = replicated_on(mesh), sharded_on(mesh)
 
+        optimizer, _ = optim.build(config.optim, self.steps)
+
         def create(seed):
-            return step.create_state(self.model, self._optimizer, config, seed)
+            return step.create_state(self.model, optimizer, config, seed)
 
         seed = jax.ShapeDtypeStruct((), np.int32)
         self.abstract_state = jax.eval_shape(create, seed)
@@ -86,14 +87,21 @@ class CompiledSteps:
 
     @functools.cached_property
     def train_step(self) -> concurrent.futures.Future:
-        """`(state, batch) -> (state, metrics)`, see `step.make_train_step`; compiled from the first look on."""
+        """`update`, compiled from the first look on; the state is given away."""
         return self.compile(
-            step.make_train_step(self.model, self._optimizer, self._config),
-            (self.replicated, self.sharded),
+            self.update,
+            (self.replicated, self.replicated, self.sharded),
             self.abstract_state,
+            hyperparameters.values_of(self._config),
             self.abstract_batch,
             donate_argnums=0,
         )
+
+    def update(self, state: step.TrainState, values: hyperparameters.Values, batch: Any) -> tuple:
+        """`(state, hyperparameters, batch) -> (state, metrics)`, to be traced; see `step.make_train_step`."""
+        config = hyperparameters.with_values(self._config, values)
+        optimizer, _ = optim.build(config.optim, self.steps)
+        return step.make_train_step(self.model, optimizer, config)(state, batch)
 
     def compile(
         self, function: Callable, in_shardings: tuple, *arguments: Any, **options: Any

@@ -12,9 +12,9 @@ import jax.numpy as jnp
 import numpy as np
 from ml_collections import ConfigDict
 
-from mnet_jax.config.durations import in_steps
 from mnet_jax.devices.mesh import device_name
 from mnet_jax.pretrained import recipes
+from mnet_jax.train import optim
 from mnet_jax.train.checkpoint import Checkpoints
 from mnet_jax.train.clock import Clock
 from mnet_jax.train.compiled import CompiledSteps
@@ -48,8 +48,9 @@ class Trial:
         self.folder = folder
         self.config = config
         self.compiled = compiled
-        self.steps = in_steps(config, compiled.num_train)
+        self.steps = compiled.steps
         self.step = 0
+        _, self._schedule = optim.build(config.optim, self.steps)
         self.clock = Clock()
         self._software = software()
         self._checkpoints = Checkpoints(folder.checkpoints_path)
@@ -190,7 +191,7 @@ class Trial:
             last_step,
             loss=float(np.mean([values["loss"] for values in metrics])),
             grad_norm=float(metrics[-1]["grad_norm"]),
-            learning_rate=float(self.compiled.schedule(last_step - 1)),
+            learning_rate=float(self._schedule(last_step - 1)),
             images_per_second=self.clock.images_per_second(),
             steps_per_second=len(metrics) / seconds,
         )

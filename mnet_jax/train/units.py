@@ -3,7 +3,10 @@
 from concurrent.futures import Future
 from typing import Any
 
+import jax
+
 from mnet_jax.data.stream import Batch
+from mnet_jax.train.hyperparameters import values_of
 from mnet_jax.train.step import Metrics, TrainState
 from mnet_jax.train.trial import Trial
 from mnet_jax.workdir.files import TrialFolder
@@ -58,9 +61,10 @@ class Alone(Unit):
 
     def __init__(self, trial: Trial, state: TrainState):
         super().__init__([trial], state)
+        self._hyperparameters = jax.device_put(values_of(trial.config), trial.compiled.replicated)
 
     def update(self, batch):
-        self.state, metrics = self._train_step.result()(self.state, batch)
+        self.state, metrics = self._train_step.result()(self.state, self._hyperparameters, batch)
         return [(self.trials[0], metrics)]
 
     def state_of(self, trial):

@@ -18,7 +18,10 @@ from tests.trials import folder_of, scores
         ({"train.log_every_steps": 7}, True),
         ({"train.eval_every_epochs": 0.5}, True),
         ({"input_size": 12}, False),
-        ({"optim.learning_rate": 0.5}, False),
+        ({"optim.learning_rate": 0.5}, True),
+        ({"optim.weight_decay": 0.0}, True),
+        ({"train.label_smoothing": 0.1}, True),
+        ({"optim.momentum": 0.8}, False),
         ({"train.ema_decay": 0.9}, False),
     ],
 )
@@ -27,7 +30,7 @@ def test_what_no_compiled_step_holds_is_no_part_of_its_key(tiny, overrides, is_s
     assert (ours == compile_key(resolve(tiny))) is is_shared
 
 
-def test_seeds_share_compiled_steps_and_train_to_results_of_their_own(tmp_path, tiny, monkeypatch):
+def test_seeds_and_rates_share_compiled_steps_and_train_to_results_of_their_own(tmp_path, tiny, monkeypatch):
     tiny.train.epochs = 0.5
     traced = []
     make_train_step = step.make_train_step
@@ -37,12 +40,16 @@ def test_seeds_share_compiled_steps_and_train_to_results_of_their_own(tmp_path, 
         return make_train_step(model, optimizer, config)
 
     monkeypatch.setattr(step, "make_train_step", noted)
-    variants = ({"seed": 0}, {"seed": 1}, {"input_size": 12})
+    variants = ({"seed": 0}, {"seed": 1}, {"optim__learning_rate": 0.01}, {"input_size": 12})
     folders = [folder_of(tmp_path / str(i), tiny, **variant) for i, variant in enumerate(variants)]
     loop.train(folders, Interruption())
-    assert [folder.status() for folder in folders] == ["done"] * 3
+    assert [folder.status() for folder in folders] == ["done"] * 4
     assert traced == [16, 12]
-    assert scores(folders[0])["loss"] != scores(folders[1])["loss"]
+    assert len({scores(folder)["loss"] for folder in folders[:3]}) == 3
+    rates = [folder.metrics()[0]["learning_rate"] for folder in folders]
+    assert rates[0] == pytest.approx(5 * rates[2]), (
+        "the log shows the rate of a trial, not of those it shares a step with"
+    )
 
 
 def test_a_step_that_does_not_compile_fails_its_trials_alone(tmp_path, tiny, monkeypatch):
