@@ -5,7 +5,7 @@
 
 The first evaluates imported weights (see `pretrained`) on the test split of the config, with the padding, the crop, the
 filter and the range of pixels that their source used, unless the config sets them. The second evaluates the latest
-checkpoint of every trial of a sweep.
+checkpoint of every trial of a sweep, but for the trial runs of `config.tune`.
 """
 
 import json
@@ -31,7 +31,7 @@ from mnet_jax.report.tables import table
 from mnet_jax.train import inputs, step
 from mnet_jax.train.evaluation import Tally
 from mnet_jax.train.trained import load
-from mnet_jax.workdir.files import TrialFolder, Workdir
+from mnet_jax.workdir.files import TUNED, TrialFolder, Workdir
 
 
 def on_test_split(config, network: nn.Module, variables: Mapping[str, Any]) -> dict:
@@ -97,6 +97,8 @@ def _of_workdir(workdir: Workdir) -> int:
         raise UserError(f"{workdir.path}: no sweep was started there (it has no trials)")
     rows, status = [], 0
     for name in names:
+        if workdir.trial(name).status() == TUNED:
+            continue
         try:
             scores = of_trial(workdir.trial(name))
             rows.append((name, f"{scores['step']:,}", *_cells(scores)))

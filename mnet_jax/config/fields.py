@@ -123,6 +123,14 @@ FIELDS = (
     Field("preset", str, None, "Preset of the data set that the config starts from.", has_effect=never, is_found=True),
     Field("folder", str, None, "Of the config file; relative paths start there.", has_effect=never, is_found=True),
     Field("chosen", tuple, (), "Fields that the command line set.", has_effect=never, is_found=True),
+    Field(
+        "tuning",
+        bool,
+        False,
+        "A trial run of config.tune: the test split is not read.",
+        has_effect=never,
+        is_found=True,
+    ),
     Field("seed", int, 0, "Of initialisation, augmentation on the device and dropout.", _SEED),
     Field(
         "input_size", int, None, "Side of the square image fed to the network; follows the data.", POSITIVE, "pixels"

@@ -42,8 +42,9 @@ class ConfigFile:
         Raises:
           UserError: it yields something else than dicts, or raises; or a flag or an axis has no effect.
         """
+        self._check_chosen("tune")
         if self.sweep is None:
-            self._check_chosen()
+            self._check_chosen("sweep")
             return None
         if axes := [key for key in self.config.chosen if key.startswith("sweep.")]:
             raise UserError(
@@ -55,14 +56,14 @@ class ConfigFile:
                 raise UserError(f"{self.path}: sweep(config) must yield dicts with dotted keys, not {found!r}")
             return list(found)
 
-    def _check_chosen(self) -> None:
-        """Refuses a flag that every trial overrides."""
+    def _check_chosen(self, group: str) -> None:
+        """Refuses a flag that every trial overrides, by an axis of `config.sweep` or `config.tune`."""
         flat = flatten(self.config)
         for key in self.config.chosen:
-            if values := flat.get(f"sweep.{key}"):
+            if values := flat.get(f"{group}.{key}"):
                 raise UserError(
-                    f"config.{key}={flat[key]!r} has no effect: config.sweep.{key}={values!r} sets it in every trial; "
-                    f'--config.sweep.{key}="()" takes that axis away'
+                    f"config.{key}={flat[key]!r} has no effect: config.{group}.{key}={values!r} sets it in every "
+                    f'trial; --config.{group}.{key}="()" takes that axis away'
                 )
 
     def origins(self) -> Iterator[tuple[str, Any, str]]:
@@ -75,7 +76,7 @@ class ConfigFile:
             group, _, leaf = key.partition(".")
             if key in BY_KEY and BY_KEY[key].is_found:
                 continue
-            if group == "sweep" and value == ():
+            if group in ("sweep", "tune") and value == ():
                 continue
             if group == "model" and key not in BY_KEY and leaf not in options:
                 continue

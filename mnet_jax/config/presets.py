@@ -46,12 +46,13 @@ def add_options(config: ConfigDict, kinds: Mapping[str, type]) -> None:
             del config.model[option]  # a network's own has the name of another's
         if option not in config.model:
             config.model[option] = config_dict.placeholder(kind)
-        if "sweep" in config and option not in config.sweep.model:
-            config.sweep.model[option] = ()
+        for group in ("sweep", "tune"):
+            if group in config and option not in config[group].model:
+                config[group].model[option] = ()
 
 
 def _base(**data) -> ConfigDict:
-    config = ConfigDict({"sweep": {}})
+    config = ConfigDict({"sweep": {}, "tune": {}, "tune_epochs": config_dict.placeholder(float)})
     for field in FIELDS:
         value = (
             field.default if field.default is not None and not field.follows else config_dict.placeholder(field.kind)
@@ -59,6 +60,7 @@ def _base(**data) -> ConfigDict:
         _put(config, field.key, value)
         if not field.is_found and not field.key.startswith("launch."):
             _put(config.sweep, field.key, ())
+            _put(config.tune, field.key, ())
     add_options(config, options.built_in())
     config.data.update(data)
     config.input_size = data["image_size"]

@@ -20,7 +20,7 @@ _PLAIN = (bool, int, float, str, tuple, type(None))
 
 Found = Callable[[ConfigDict], Mapping[str, Any]]
 
-_OF_THE_FILE = ("sweep", "options")  # groups that belong to the config file, not to a trial
+_OF_THE_FILE = ("sweep", "tune", "tune_epochs", "options")  # what belongs to the config file, not to a trial
 
 
 def resolve(config: ConfigDict, overrides: Mapping[str, Any] | None = None, found: Found = lambda _: {}) -> ConfigDict:
@@ -70,15 +70,20 @@ def check(config: ConfigDict) -> None:
     if "sweep" not in config:
         raise UserError("the config lacks config.sweep: an axis is taken away by an empty tuple")
     networks = [
-        find_network(config, name) for name in (config.model.name, *config.sweep.get("model", {}).get("name", ()))
+        find_network(config, name)
+        for name in (
+            config.model.name,
+            *config.sweep.get("model", {}).get("name", ()),
+            *config.get("tune", {}).get("model", {}).get("name", ()),
+        )
     ]
     fields = {key for key, field in BY_KEY.items() if not field.is_found}
     fields |= {f"model.{option}" for network in networks for option in registry.options(network)}
-    for key, values in flatten(config.sweep).items():
-        if values and key not in fields:
-            raise UserError(
-                f"unknown field config.sweep.{key}{nearest(f'sweep.{key}', [f'sweep.{f}' for f in fields])}"
-            )
+    for group in ("sweep", "tune"):
+        for key, values in flatten(config.get(group, {})).items():
+            if values and key not in fields:
+                known = [f"{group}.{field}" for field in fields]
+                raise UserError(f"unknown field config.{group}.{key}{nearest(f'{group}.{key}', known)}")
     config = config.copy_and_resolve_references().unlock()
     _drop_what_is_the_files(config)
     _check_known(config)
@@ -118,15 +123,15 @@ def find_network(config: ConfigDict, name: str | None = None) -> type:
 
 def unknown(key: str, known: Iterable[str], more: str = "") -> UserError:
     """An error that names the known field that is closest: by its whole key, or else by its last name."""
-    leaves = {other.rpartition(".")[2]: other for other in known if not other.startswith("sweep.")}
+    leaves = {other.rpartition(".")[2]: other for other in known if not other.startswith(("sweep.", "tune."))}
     hint = nearest(key, known) or nearest(leaves.get(key.rpartition(".")[2], ""), known)
     return UserError(f"unknown field config.{key}{hint}{more}")
 
 
 def _drop_what_is_the_files(config: ConfigDict) -> None:
-    for group in _OF_THE_FILE:
-        if group in config:
-            del config[group]
+    for name in _OF_THE_FILE:
+        if name in config:
+            del config[name]
 
 
 def _check_known(config: ConfigDict) -> None:

@@ -1,9 +1,10 @@
 """Trains every trial of a config's grid that is not done, then collects and reports.
 
     python -m mnet_jax.sweep --config configs/width.py [--config.field=value ...] [--workdir DIR] [--launcher local]
-                             [--dry_run | --status] [--retry failed,diverged] [--accept_changed_model]
+                             [--dry_run | --status] [--retry failed,diverged] [--extend] [--accept_changed_model]
 
-Running it again resumes: done trials are skipped, others go on from their last checkpoint.
+Running it again resumes: done trials are skipped, others go on from their last checkpoint. Where `config.tune` has
+axes, their values are tried first, and each cell is trained with the one that is best on the validation split.
 """
 
 from collections.abc import Iterator, Sequence
@@ -18,7 +19,7 @@ def main(file) -> int:
     import jax
 
     jax.config.update("jax_platforms", "cpu")  # the accelerator belongs to the workers
-    from mnet_jax.sweep.grid import expand
+    from mnet_jax.sweep.run import plan_trials
     from mnet_jax.workdir.files import Workdir
 
     config = file.config
@@ -28,62 +29,72 @@ def main(file) -> int:
     for name in ("coordinator", "num_processes", "process_id"):
         if config.launch[name] is not None:
             raise UserError(f"config.launch.{name}={config.launch[name]!r}: only mnet_jax.train trains across hosts")
-    trials = expand(config, file.trials(), say=print)
+    grid = plan_trials(config, file.trials(), flags.FLAGS.extend, say=print)
     workdir = Workdir(flags.FLAGS.workdir or cli.default_workdir(file))
     if flags.FLAGS.status:
         from mnet_jax.sweep.status import status_lines
 
-        print(*status_lines(workdir.known_as(trials), workdir), sep="\n")
+        print(*status_lines(grid.known(workdir), workdir), *grid.complaints(workdir), sep="\n")
         return 0
-    return (_dry_run if flags.FLAGS.dry_run else _run)(config, trials, workdir)
+    return (_dry_run if flags.FLAGS.dry_run else _run)(config, grid, workdir)
 
 
-def _run(config, trials, workdir) -> int:
+def _run(config, grid, workdir) -> int:
     from mnet_jax.report.tables import as_summary, as_table
-    from mnet_jax.sweep.run import run
+    from mnet_jax.report.tuning import as_tuning_table
+    from mnet_jax.sweep.run import is_done, run
     from mnet_jax.sweep.status import complaint
-    from mnet_jax.workdir.files import DONE
 
     launcher = flags.FLAGS.launcher or config.launch.launcher
-    rows = run(config, trials, workdir, launcher, flags.FLAGS.accept_changed_model, flags.FLAGS.retry)
-    print(*filter(None, (as_table(rows), as_summary(rows))), sep="\n\n")
-    names = set(workdir.known_as(trials))
-    unfinished = [row for row in rows if row["trial"] in names and row["status"] != DONE]
-    for folder in (workdir.trial(row["trial"]) for row in unfinished):
-        print(complaint(folder) or f"{folder.name} {folder.status()}: not trained yet (log: {folder.log_path})")
-    print(f"{len(trials) - len(unfinished)} of {len(trials)} trials done; table and plots: {workdir.path}")
-    return 1 if unfinished else 0
+    rows = run(config, grid, workdir, launcher, flags.FLAGS.accept_changed_model, flags.FLAGS.retry)
+    print(*filter(None, (as_tuning_table(workdir), as_table(rows), as_summary(rows))), sep="\n\n")
+    for name, trial in grid.known(workdir).items():
+        if not is_done(folder := workdir.trial(name), trial):
+            print(complaint(folder) or f"{name} {folder.status()}: not trained yet (log: {folder.log_path})")
+    finals, waiting = grid.finals(workdir), grid.waiting(workdir)
+    num_done = sum(is_done(workdir.trial(name), trial) for name, trial in finals.items())
+    num_trials = len(finals) + len(waiting)
+    print(
+        *grid.complaints(workdir), f"{num_done} of {num_trials} trials done; table and plots: {workdir.path}", sep="\n"
+    )
+    return 0 if num_done == num_trials else 1
 
 
-def _dry_run(config, trials, workdir) -> int:
+def _dry_run(config, grid, workdir) -> int:
     from mnet_jax.cost.layers import count_network
     from mnet_jax.report.tables import as_table
     from mnet_jax.sweep import plan
     from mnet_jax.sweep.launchers.places import find_places
     from mnet_jax.sweep.run import check_fits, not_done
 
+    known, waiting = grid.known(workdir), grid.waiting(workdir)
     rows = []
-    for name, trial in zip(workdir.known_as(trials), trials.values(), strict=True):
-        cost, folder = count_network(trial), workdir.trial(name)
-        rows.append(
-            {"trial": folder.name, "mult_adds": cost.mult_adds, "params": cost.params, "status": folder.status()}
-        )
+    for name, trial in (known | waiting).items():
+        cost = count_network(trial)
+        status = "waits" if name in waiting else workdir.trial(name).status()
+        rows.append({"trial": name, "mult_adds": cost.mult_adds, "params": cost.params, "status": status})
     print(as_table(rows, ("trial", "mult_adds", "params", "status")))
     places = find_places(config.launch.devices_per_group)
-    todo = not_done(trials, workdir, flags.FLAGS.retry)
+    todo = not_done(known, workdir, flags.FLAGS.retry)
     for name, trial in todo.items():
         check_fits(name, trial, places.num_devices, places.memory)
     count = len(places.environments)
     groups = plan.groups(todo, config.launch.trials_per_stream, count)
-    print(*_plan_lines(groups, count), sep="\n")
+    later = sum(map(plan.predicted_cost, waiting.values()))
+    print(*_plan_lines(groups, count, later), sep="\n")
+    if waiting:
+        whole = later + sum(group.cost for group in groups)
+        print(
+            f"then {len(waiting)} trials, with the values that are chosen ({later / whole:.0%} of the predicted cost)"
+        )
     return 0
 
 
-def _plan_lines(groups: Sequence, num_places: int) -> Iterator[str]:
-    """Which trials share a stream, in the order in which each place would train them."""
+def _plan_lines(groups: Sequence, num_places: int, later: float) -> Iterator[str]:
+    """Which trials share a stream, in the order in which each place would train them; `later` is the cost of others."""
     from mnet_jax.sweep import plan
 
-    whole = sum(group.cost for group in groups)
+    whole = later + sum(group.cost for group in groups)
     for i, part in enumerate(plan.assign(groups, num_places), 1):
         for group in part:
             sharing = f"{len(group.trials)} trials share a stream" if len(group.trials) > 1 else "1 trial"
@@ -98,5 +109,6 @@ if __name__ == "__main__":
     flags.DEFINE_bool("status", False, "Print what runs, since when, how far it is, and what failed; train nothing.")
     flags.DEFINE_list("retry", ["failed"], "Which trials without a result are trained again: failed, diverged or both.")
     flags.register_validator("retry", {"failed", "diverged"}.issuperset, "must be failed, diverged or both")
+    flags.DEFINE_bool("extend", False, "Where the best value of a tuned field is at the edge, try the next one.")
     flags.DEFINE_bool("accept_changed_model", False, "Go on although the source of a network of your own changed.")
     cli.run(main, description=__doc__)

@@ -29,17 +29,21 @@ class _Console(Console):
 
 
 class Progress:
-    """Shows trials as their folders change; a context manager."""
+    """Shows trials as their folders change; a context manager.
+
+    Attributes:
+      num_trials: that there will be, trial runs included.
+    """
 
     def __init__(self, num_trials: int, num_done: int):
-        self._num_trials, self._num_ended = num_trials, num_done
+        self.num_trials, self._num_ended = num_trials, num_done
         self._console = _Console(highlight=False, soft_wrap=True)
         self._live = Live(console=self._console, refresh_per_second=4, transient=True)
         self._seen: dict[str, _Seen] = {}
 
     def __enter__(self) -> "Progress":
         if self._num_ended:
-            self.say(f"{self._num_ended} of {self._num_trials} trials are done already")
+            self.say(f"{self._num_ended} of {self.num_trials} trials are done already")
         self._live.start()
         return self
 
@@ -71,17 +75,17 @@ class Progress:
                 self.say(f"{label}: epoch {row['epoch']:.2f}{left}: {row['split']} top-1 {row['top1']:.4f}")
             elif row.keys() >= _TRAINING:
                 seen.training = row
-        if status != seen.status and status != RUNNING:
+        if status != seen.status and status != RUNNING and (status != QUEUED or folder.error()):
             self._say_end(label, status, folder.error())
         seen.status = status
         self._live.update("\n".join(self._running()))
 
     def _say_end(self, label: str, status: str, error: str | None) -> None:
         if status == QUEUED:
-            self.say(f"{label}: {error or status}")
+            self.say(f"{label}: {error}")
             return
         self._num_ended += 1
-        self.say(f"[{self._num_ended}/{self._num_trials}] {label}: {status}" + (f": {error}" if error else ""))
+        self.say(f"[{self._num_ended}/{self.num_trials}] {label}: {status}" + (f": {error}" if error else ""))
 
     def _running(self) -> list[str]:
         """A line for the trials that are at the same step: they share a stream. It fits in 80 columns."""

@@ -3,30 +3,29 @@
 import concurrent.futures
 import contextlib
 import errno
-import json
 import os
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from typing import Any
 
 from ml_collections import ConfigDict
 
 from mnet_jax.config.identity import ORDER
-from mnet_jax.config.source import keep, source_of
 from mnet_jax.cost import limits
 from mnet_jax.cost.layers import as_dict, count_network
 from mnet_jax.devices.mesh import check_batch
 from mnet_jax.devices.signals import Interrupted, Interruption
 from mnet_jax.errors import UserError, nearest
-from mnet_jax.models import registry
 from mnet_jax.report import plots
 from mnet_jax.sweep import plan
-from mnet_jax.sweep.grid import axes, expand
+from mnet_jax.sweep.grid import Grid, axes, expand
 from mnet_jax.sweep.launchers import local
 from mnet_jax.sweep.launchers.places import find_places
 from mnet_jax.sweep.progress import Progress
+from mnet_jax.sweep.sources import check_sources, keep_source
+from mnet_jax.sweep.tune import Tuning
 from mnet_jax.train import inputs
 from mnet_jax.workdir import results
-from mnet_jax.workdir.files import DIVERGED, DONE, FAILED, QUEUED, RUNNING, Damaged, TrialFolder, Workdir
+from mnet_jax.workdir.files import DIVERGED, DONE, FAILED, Damaged, TrialFolder, Workdir
 from mnet_jax.workdir.software import software
 
 LAUNCHERS = {"local": local.launch}
@@ -37,7 +36,7 @@ _DISK = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EIO, errno.
 
 def run(
     config: ConfigDict,
-    trials: Mapping[str, ConfigDict],
+    grid: Grid,
     workdir: Workdir,
     launcher: str = "local",
     accept_changed_model: bool = False,
@@ -47,7 +46,7 @@ def run(
 
     Args:
       config: the base of the sweep.
-      trials: resolved configs by name; see `grid.expand`.
+      grid: the trials, of which more are known when values are chosen; see `plan_trials`.
       workdir: of the sweep.
       launcher: a key of `LAUNCHERS`.
       accept_changed_model: go on where the source of a network of one's own changed since its trial was started.
@@ -59,42 +58,65 @@ def run(
     """
     _check_words(launcher, retry)
     workdir.check_place()
-    for trial in trials.values():
+    known = grid.known(workdir)
+    for trial in known.values():
         inputs.check_workdir(trial, workdir.path)
     with concurrent.futures.ThreadPoolExecutor(1) as thread:  # looking for devices starts a process
         found = thread.submit(find_places, config.launch.devices_per_group)
-        trials = dict(zip(workdir.known_as(trials), trials.values(), strict=True))
-        costs = {name: count_network(trial) for name, trial in trials.items()}
+        for trial in known.values():
+            count_network(trial)
     places = found.result()
-    for name, trial in not_done(trials, workdir, retry).items():
+    for name, trial in not_done(known, workdir, retry).items():
         check_fits(name, trial, places.num_devices, places.memory)
     with _told(workdir):
-        for trial in trials.values():
+        for trial in known.values():
             inputs.prepare(trial)
     with workdir.locked(), _told(workdir):
         mend(workdir)
         check_version(workdir)
-        accepted = check_sources(workdir, trials, accept_changed_model)
-        for name, trial in trials.items():
-            keep_source(trial, workdir)
-            workdir.trial(name).create(trial.to_dict(), as_dict(costs[name]))
-        workdir.set_sweep(_description(config, workdir, costs, accepted))
-        todo = not_done(trials, workdir, retry)
-        left = [folder for folder in map(workdir.trial, trials) if folder.name not in todo and folder.status() != DONE]
-        num_done = len(trials) - len(todo) - len(left)
-        with Interruption() as interruption, Progress(len(trials), num_done) as progress:
+        _begin(config, grid, workdir, accept_changed_model)
+        todo = not_done(known, workdir, retry)
+        with Interruption() as interruption, Progress(*_count(grid, workdir)) as progress:
+            for name, trial in known.items():
+                if name not in todo and not is_done(workdir.trial(name), trial):
+                    progress.leave_alone(workdir.trial(name))
+            poll = _Poll(workdir, progress)
             try:
-                for folder in left:
-                    progress.leave_alone(folder)
-                groups = plan.groups(todo, config.launch.trials_per_stream, len(places.environments))
-                folders = [[workdir.trial(name) for name in group.trials] for group in groups]
-                poll = _Poll(workdir, progress)
-                LAUNCHERS[launcher](folders, places.environments, workdir.output_path, interruption, poll)
+                while todo:
+                    groups = plan.groups(todo, config.launch.trials_per_stream, len(places.environments))
+                    folders = [[workdir.trial(name) for name in group.trials] for group in groups]
+                    LAUNCHERS[launcher](folders, places.environments, workdir.output_path, interruption, poll)
+                    before, known = known, grid.known(workdir)
+                    new = {name: trial for name, trial in known.items() if before.get(name) != trial}
+                    todo = not_done(new, workdir, retry)
+                    if new:
+                        _begin(config, grid, workdir, accept_changed_model)
+                        progress.num_trials = _count(grid, workdir)[0]
             except Interrupted as error:
                 progress.say(f"stopped by {error}; run the same command again to go on")
         rows = _collect(workdir)
         plots.draw(workdir)
     return results.Rows(rows)
+
+
+def _count(grid: Grid, workdir: Workdir) -> tuple[int, int]:
+    """How many trials and trial runs there will be, and how many of them have nothing left to do."""
+    runs, finals = grid.runs(workdir), grid.finals(workdir)
+    num_done = sum(is_done(workdir.trial(name), trial) for part in (runs, finals) for name, trial in part.items())
+    return len(runs) + len(finals) + len(grid.waiting(workdir)), num_done
+
+
+def _begin(config: ConfigDict, grid: Grid, workdir: Workdir, accept_changed_model: bool) -> None:
+    """Makes the folders of the trials that are known, and writes what the sweep is."""
+    trials = grid.known(workdir)
+    accepted = check_sources(workdir, trials, accept_changed_model)
+    costs = {name: count_network(trial) for name, trial in trials.items()}
+    for name, trial in trials.items():
+        keep_source(trial, workdir)
+        workdir.trial(name).create(trial.to_dict(), as_dict(costs[name]))
+    if (tuning := grid.tuning(workdir)) is not None:
+        workdir.set_tuning(tuning)
+    workdir.set_sweep(_description(config, workdir, costs, accepted))
 
 
 def _check_words(launcher: str, retry: Collection[str]) -> None:
@@ -129,6 +151,7 @@ def run_sweep(
     launcher: str | None = None,
     accept_changed_model: bool = False,
     retry: Collection[str] = (FAILED,),
+    extend: bool = False,
 ) -> results.Rows:
     """Trains the trials of a config that are not done, in processes of their own, and draws the plots.
 
@@ -141,6 +164,7 @@ def run_sweep(
       launcher: a key of `LAUNCHERS`; by default `config.launch.launcher`.
       accept_changed_model: go on where the source of a network of one's own changed since its trial was started.
       retry: which trials that ended without a result are trained again: "failed", "diverged" or both.
+      extend: where the best value of a field in `config.tune` is at the edge of its range, try the next one.
 
     Returns:
       A row per trial in the workdir; "status" says what became of it.
@@ -148,8 +172,22 @@ def run_sweep(
     Raises:
       UserError: as `grid.expand` and `run`.
     """
-    trials = expand(config, overrides, say=print)
-    return run(config, trials, Workdir(workdir), launcher or config.launch.launcher, accept_changed_model, retry)
+    grid = plan_trials(config, overrides, extend, say=print)
+    return run(config, grid, Workdir(workdir), launcher or config.launch.launcher, accept_changed_model, retry)
+
+
+def plan_trials(
+    config: ConfigDict,
+    overrides: Iterable[Mapping[str, Any]] | None = None,
+    extend: bool = False,
+    say: Callable[[str], None] = lambda _: None,
+) -> Grid:
+    """The trials of a sweep, and the trial runs where `config.tune` has axes; see `grid.expand` and `tune.Tuning`."""
+    if axes(config, "tune"):
+        return Tuning(config, overrides, extend, say)
+    if extend:
+        raise UserError("extend: the config has no axes in config.tune")
+    return Grid(expand(config, overrides, say))
 
 
 def not_done(
@@ -157,7 +195,17 @@ def not_done(
 ) -> dict[str, ConfigDict]:
     """The trials that a sweep would train, by the names that they have in the workdir; `retry` as in `run`."""
     known = zip(workdir.known_as(trials), trials.values(), strict=True)
-    return {name: trial for name, trial in known if workdir.trial(name).status() in (QUEUED, RUNNING, *retry)}
+    left_alone = set(RETRIED) - set(retry)
+    return {
+        name: trial
+        for name, trial in known
+        if not is_done(workdir.trial(name), trial) and workdir.trial(name).status() not in left_alone
+    }
+
+
+def is_done(folder: TrialFolder, trial: ConfigDict) -> bool:
+    """Whether nothing is left to do: of a trial run no evaluation on the validation split, of a trial none at all."""
+    return bool(folder.validation()) if trial.tuning else folder.status() == DONE
 
 
 def check_fits(name: str, trial: ConfigDict, num_devices: int, memory: int) -> None:
@@ -195,55 +243,6 @@ def check_version(workdir: Workdir) -> None:
         )
 
 
-def check_sources(workdir: Workdir, trials: Mapping[str, ConfigDict], accept: bool) -> list[str]:
-    """Refuses to go on with trials whose network is not what it was when they were started.
-
-    Returns:
-      The fingerprints of changed sources that were accepted, now or earlier.
-
-    Raises:
-      UserError: the source of a network of one's own changed; or, whether accepted or not, the default of an option
-        did, so that a trial is no longer what its hash says.
-    """
-    accepted = list(workdir.sweep().get("accepted_models", ()))
-    for name, trial in trials.items():
-        folder = workdir.trial(name)
-        before = _started_with(folder) if folder.status() == DONE or folder.saved_step() else {}
-        if not before or before.get("fingerprint") == trial.model.get("fingerprint"):
-            continue
-        now = json.loads(json.dumps(trial.model.to_dict()))  # tuples as lists
-        for option in registry.options(registry.find(trial.model.name)):
-            if before.get(option, now[option]) != now[option]:
-                raise UserError(
-                    f"{trial.model.path}: the default of {option} changed from {before[option]!r} to {now[option]!r} "
-                    f"since trial {name} was started: set config.model.{option}, or choose another --workdir"
-                )
-        if accept and trial.model.fingerprint not in accepted:
-            accepted.append(trial.model.fingerprint)
-        if trial.model.fingerprint not in accepted:
-            raise UserError(
-                f"{trial.model.path}: the source of {trial.model.name} changed since trial {name} was started (kept in "
-                f"{workdir.source_path(before['source'])}); --accept_changed_model goes on with the new one, another "
-                "--workdir starts afresh"
-            )
-    return accepted
-
-
-def _started_with(folder: TrialFolder) -> dict[str, Any]:
-    """`config.model` of a trial; empty where it is damaged and will be written again."""
-    try:
-        return folder.config()["model"]
-    except Damaged:
-        return {}
-
-
-def keep_source(trial: ConfigDict, workdir: Workdir) -> None:
-    """Copies what a network of one's own is made of into the workdir, where the processes that train find it."""
-    if trial.model.get("fingerprint"):
-        source = source_of(registry.find(trial.model.name))
-        keep(source, workdir.source_path(source.digest))
-
-
 class _Poll:
     """Shows a trial's progress, and collects the results when a trial starts or ends."""
 
@@ -274,6 +273,7 @@ def _description(config: ConfigDict, workdir: Workdir, costs: Mapping, accepted:
     return {
         "config": config.to_dict(),
         "axes": axes(config),
+        "tuned": axes(config, "tune"),
         "trials": before | counted | {name: cost for name, cost in as_trained.items() if None not in cost.values()},
         "accepted_models": accepted,
         "order": ORDER,

@@ -4,7 +4,7 @@ import datetime
 from collections.abc import Iterable, Iterator, Sequence
 
 from mnet_jax.report.tables import table
-from mnet_jax.workdir.files import DONE, QUEUED, RUNNING, TrialFolder, Workdir
+from mnet_jax.workdir.files import DONE, QUEUED, RUNNING, TUNED, TrialFolder, Workdir
 
 _COLUMNS = ("trial", "status", "since", "step", "of", "epoch", "loss")
 
@@ -28,7 +28,7 @@ def status_lines(names: Iterable[str], workdir: Workdir) -> Iterator[str]:
 def complaint(folder: TrialFolder) -> str | None:
     """Why a trial is not done, and where its log is; None where nothing is wrong."""
     status, error = folder.status(), folder.error()
-    if status == DONE or (status in (QUEUED, RUNNING) and not error):
+    if status in (TUNED, DONE) or (status in (QUEUED, RUNNING) and not error):
         return None
     return f"{folder.name} {status}: {error} (log: {folder.log_path})"
 

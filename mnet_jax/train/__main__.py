@@ -32,7 +32,8 @@ def _train(config, workdir) -> int:
     from mnet_jax.devices import multihost
     from mnet_jax.devices.signals import Interrupted
     from mnet_jax.sweep.launchers.worker import log_file
-    from mnet_jax.sweep.run import check_fits, check_sources, check_version, keep_source, mend
+    from mnet_jax.sweep.run import check_fits, check_version, mend
+    from mnet_jax.sweep.sources import check_sources, keep_source
     from mnet_jax.train import inputs
     from mnet_jax.train.loop import train
     from mnet_jax.workdir.files import DONE, WatchedFolder, Workdir

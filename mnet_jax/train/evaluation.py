@@ -27,10 +27,15 @@ class Tally:
         jax.block_until_ready(self._sums[-2:][0])
 
     def scores(self) -> dict:
-        """{"top1", "top5"} as fractions in [0, 1], the mean "loss", and "count", the number of images."""
-        sums = jax.device_get(self._sums)
-        totals = {name: float(np.sum([np.asarray(part[name], np.float64) for part in sums])) for name in sums[0]}
+        """{"top1", "top5"} as fractions in [0, 1], the mean "loss", "count", the number of images, and "correct".
+
+        That is which of them are right, (count,) bool, in the order of the split; damaged images have no place there.
+        """
+        parts = jax.device_get(self._sums)
+        outcomes = np.concatenate([np.atleast_1d(part.pop("correct")) for part in parts])
+        totals = {name: float(np.sum([np.asarray(part[name], np.float64) for part in parts])) for name in parts[0]}
         count = totals.pop("count")
         if not count:
             raise UserError("no image of the split can be read")
-        return {name: total / count for name, total in totals.items()} | {"count": int(count)}
+        scores = {name: total / count for name, total in totals.items()}
+        return scores | {"count": int(count), "correct": outcomes[outcomes >= 0] > 0}

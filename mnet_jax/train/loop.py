@@ -71,7 +71,11 @@ class _Loop:
         try:
             self._start()
             self._train()
-            for trial, scores in self._evaluate(self._trials, self._config.data.test_split):
+            for trial in [trial for trial in self._trials if trial.config.tuning]:
+                with self._recorded(trial.folder):
+                    trial.end_tuning()
+            finals = [trial for trial in self._trials if not trial.config.tuning]
+            for trial, scores in self._evaluate(finals, self._config.data.test_split):
                 with self._recorded(trial.folder):
                     trial.finish(self._state_of(trial), scores)
         except Interrupted as error:

@@ -119,6 +119,8 @@ def make_train_step(
 def make_eval_step(model: nn.Module, config: ConfigDict) -> Callable[[dict, Mapping[str, jax.Array]], Metrics]:
     """`eval_step(variables, batch) -> sums` over the images whose "mask" is 1: {"loss", "top1", "top5", "count"}.
 
+    Beside the sums stands "correct", int8 (batch,): 1 where the first class is the right one, -1 where "mask" is 0.
+
     A batch is that of a training step with "mask", float32 (batch,). Tracing it raises UserError where the network does
     not return logits.
 
@@ -138,7 +140,8 @@ def make_eval_step(model: nn.Module, config: ConfigDict) -> Callable[[dict, Mapp
         rank = jnp.sum((logits > own) | ((logits == own) & lower_class), axis=-1)
         is_finite = jnp.isfinite(own[:, 0])
         sums = {"loss": loss, "top1": is_finite & (rank < 1), "top5": is_finite & (rank < 5), "count": mask}
-        return {name: jnp.sum(jnp.where(mask > 0, value, 0).astype(jnp.float32)) for name, value in sums.items()}
+        sums = {name: jnp.sum(jnp.where(mask > 0, value, 0).astype(jnp.float32)) for name, value in sums.items()}
+        return sums | {"correct": jnp.where(mask > 0, is_finite & (rank < 1), -1).astype(jnp.int8)}
 
     return eval_step
 

@@ -19,7 +19,8 @@ from mnet_jax.train.checkpoint import Checkpoints
 from mnet_jax.train.clock import Clock
 from mnet_jax.train.compiled import CompiledSteps
 from mnet_jax.train.step import Metrics, TrainState
-from mnet_jax.workdir.files import DONE, TrialFolder
+from mnet_jax.workdir.bits import as_text
+from mnet_jax.workdir.files import DONE, TUNED, TrialFolder
 from mnet_jax.workdir.software import software
 
 _log = logging.getLogger(__name__)
@@ -108,17 +109,20 @@ class Trial:
     def is_evaluation_due(self) -> bool:
         """True where the validation split is to be evaluated now, and was not before an interruption."""
         is_due = self.step > 0 and self.steps.is_due(self.step, self.steps.eval_every)
-        return is_due and not any("top1" in row and row["step"] == self.step for row in self.folder.metrics())
+        return is_due and not (self._is_logged() and (self.step < self.steps.total or self.folder.validation()))
 
     def is_checkpoint_due(self) -> bool:
         return self.step > 0 and self.steps.is_due(self.step, self.steps.checkpoint_every)
 
     def log_validation(self, scores: Mapping[str, float]) -> None:
-        """Writes the row of an evaluation, as `Tally.scores` returns it."""
+        """Writes the row of an evaluation, as `Tally.scores` returns it, and the last one to a file of its own."""
         self.clock.lap()
         row = {key: scores[key] for key in ("top1", "top5", "loss")}
-        self._append(self.step, split="validation", **row)
-        _log.info("%s: epoch %.2f: validation %s", self.folder.name, self._epoch(self.step), _as_text(row))
+        if not self._is_logged():
+            self._append(self.step, split="validation", **row)
+        if self.step == self.steps.total:
+            self.folder.set_validation(row | {"images": scores["count"], "correct": as_text(scores["correct"])})
+        _log.info("%s: epoch %.2f: validation %s", self.folder.name, self._epoch(self.step), _in_words(row))
 
     def save(self, state: TrainState) -> None:
         """Copies the present state on the devices; `log`, `flush` or `close` makes a checkpoint of the copy.
@@ -132,6 +136,13 @@ class Trial:
         """As `flush`, and waits for the checkpoint that is being written."""
         self.flush()
         self._checkpoints.close()
+
+    def end_tuning(self) -> None:
+        """The status `tuned`: the trial is at its end, evaluated on the validation split and no other."""
+        self.clock.lap()
+        self.close()
+        self.folder.set_status(TUNED)
+        _log.info("%s: tuned", self.folder.name)
 
     def finish(self, state: TrainState, scores: Mapping[str, float]) -> None:
         """Writes the last checkpoint, the result and the status `done`.
@@ -157,7 +168,7 @@ class Trial:
             result["classes"] = list(class_names)
         self.folder.set_result(result)
         self.folder.set_status(DONE)
-        _log.info("%s: done: test %s", self.folder.name, _as_text(scores))
+        _log.info("%s: done: test %s", self.folder.name, _in_words(scores))
 
     def _with_imported_weights(self, state: TrainState) -> TrainState:
         """The state with the weights of `config.train.init_from`; a head for other classes stays as it is."""
@@ -169,6 +180,10 @@ class Trial:
         _log.info("%s: starts from the weights of %s", self.folder.name, path)
         ema = jax.device_put(variables, self.compiled.replicated) if state.ema else None
         return state.replace(**jax.device_put(variables, self.compiled.replicated), ema=ema)
+
+    def _is_logged(self) -> bool:
+        """Whether the evaluation on the validation split at this step is in the log."""
+        return any("top1" in row and row["step"] == self.step for row in self.folder.metrics())
 
     def _end_row(self) -> None:
         """Leaves a row of the log to be written, of the steps since the last one."""
@@ -208,5 +223,5 @@ class Trial:
         return round(at_step / self.steps.per_epoch, 4)
 
 
-def _as_text(scores: Mapping[str, float]) -> str:
+def _in_words(scores: Mapping[str, float]) -> str:
     return f"top-1 {scores['top1']:.4f}, top-5 {scores['top5']:.4f}, loss {scores['loss']:.4f}"

@@ -16,7 +16,7 @@ import filelock
 
 from mnet_jax.errors import UserError
 
-STATUSES = QUEUED, RUNNING, DONE, FAILED, DIVERGED = ("queued", "running", "done", "failed", "diverged")
+STATUSES = QUEUED, RUNNING, TUNED, DONE, FAILED, DIVERGED = ("queued", "running", "tuned", "done", "failed", "diverged")
 
 _Json = dict[str, Any]
 
@@ -29,7 +29,7 @@ class Damaged(UserError):
 
 
 class TrialFolder:
-    """One trial: `config.json cost.json status.json metrics.jsonl log.txt checkpoints/ result.json`."""
+    """One trial: `config.json cost.json status.json metrics.jsonl log.txt checkpoints/ validation.json result.json`."""
 
     def __init__(self, path: pathlib.Path | str):
         self.path = pathlib.Path(path).expanduser()
@@ -39,6 +39,7 @@ class TrialFolder:
         self._config_path = self.path / "config.json"
         self._status_path = self.path / "status.json"
         self._metrics_path = self.path / "metrics.jsonl"
+        self._validation_path = self.path / "validation.json"
         self._result_path = self.path / "result.json"
         self._cost_path = self.path / "cost.json"
         self._lock_path = self.path / ".lock"
@@ -109,6 +110,8 @@ class TrialFolder:
             said = read_json(self._status_path)
             if (status := said.get("status", QUEUED)) not in STATUSES:
                 raise Damaged(f"{self._status_path} is damaged ({status!r} is no status)")
+            if status == TUNED and not self.validation():
+                return QUEUED, f"{self._validation_path} holds no scores"
             if status != DONE:
                 return status, said.get("error")
             self.result()
@@ -138,6 +141,16 @@ class TrialFolder:
 
     def set_result(self, result: _Json) -> None:
         write_checked(self._result_path, result)
+
+    def validation(self) -> _Json:
+        """What the trial reached on the validation split at its end; empty until it was, and where that is damaged."""
+        try:
+            return read_json(self._validation_path)
+        except Damaged:
+            return {}
+
+    def set_validation(self, scores: _Json) -> None:
+        write_checked(self._validation_path, scores)
 
     def metrics(self) -> list[_Json]:
         """The rows of metrics.jsonl that can be read."""
@@ -196,6 +209,9 @@ class WatchedFolder(TrialFolder):
     def set_result(self, result: _Json) -> None:
         pass
 
+    def set_validation(self, scores: _Json) -> None:
+        pass
+
     def append_metrics(self, row: _Json) -> None:
         pass
 
@@ -207,11 +223,12 @@ class WatchedFolder(TrialFolder):
 
 
 class Workdir:
-    """The folder of a sweep: `sweep.json trials/ source/ output/ results.csv` and the plots."""
+    """The folder of a sweep: `sweep.json tuning.json trials/ source/ output/ results.csv` and the plots."""
 
     def __init__(self, path: pathlib.Path | str):
         self.path = pathlib.Path(path).expanduser()
         self.results_path = self.path / "results.csv"
+        self._tuning_path = self.path / "tuning.json"
         self.output_path = self.path / "output"  # what the processes print
         self._sweep_path = self.path / "sweep.json"
 
@@ -249,6 +266,17 @@ class Workdir:
 
     def set_sweep(self, sweep: _Json) -> None:
         write_checked(self._sweep_path, sweep)
+
+    def tuning(self) -> _Json:
+        """What was tried in each cell and chosen, as `sweep.tune` writes it; empty where nothing was.
+
+        Raises:
+          Damaged: it cannot be read.
+        """
+        return read_json(self._tuning_path)
+
+    def set_tuning(self, tuning: _Json) -> None:
+        write_checked(self._tuning_path, tuning)
 
     def set_sweep_aside(self) -> pathlib.Path:
         """Renames a damaged `sweep.json`; returns its new path."""

@@ -44,7 +44,7 @@ _COLUMN_OF = {  # fields that have a column of a shorter name
     "data.tfds_name": "dataset",
 }
 _REACHED = ("top1", "top5", "loss", "epochs", "steps", "images_per_second", "wall_seconds", "test_images")
-_TEXT = ("trial", "status", "model", "device", "dataset", "error", "replicate")  # columns whose cells are bare text
+_TEXT = ("trial", "status", "model", "device", "dataset", "error", "replicate", "chosen")  # bare text
 _LONGEST_TEXT = 10_000  # characters; the csv module refuses to read cells of 128 kB
 _NO_PART_OF_A_TRIAL = ("sweep", "tune", "tune_epochs", "options", "launch")  # sections of a config
 _DEFAULTS = {field.key: field.default for field in FIELDS}
@@ -211,7 +211,20 @@ def _counted(workdir: Workdir) -> dict[str, dict[str, int]]:
 
 def _read_trials(workdir: Workdir) -> list[_Trial]:
     counted = _counted(workdir)
-    return [_read_trial(workdir.trial(name), counted.get(name)) for name in workdir.trial_names()]
+    trials = [_read_trial(workdir.trial(name), counted.get(name)) for name in workdir.trial_names()]
+    if chosen := _chosen(workdir):
+        for trial in trials:
+            trial.row["chosen"] = chosen.get(trial.row["trial"])
+    return trials
+
+
+def _chosen(workdir: Workdir) -> dict[str, str]:
+    """The fields whose values were chosen for each trial by tuning, such as "optim.learning_rate"."""
+    try:
+        cells = workdir.tuning().get("cells", [])
+        return {name: ",".join(cell["chosen"]) for cell in cells if cell["chosen"] for name in cell["trials"]}
+    except (Damaged, *_BROKEN):
+        return {}
 
 
 def _read_trial(folder: TrialFolder, counted: Mapping[str, int] | None) -> _Trial:
