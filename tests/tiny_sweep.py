@@ -13,4 +13,7 @@ def get_config(case="two_sizes"):
         config.optim.update(warmup_epochs=0.0)
         config.sweep.optim.learning_rate = (0.05, 1e9)
         config.sweep.input_size = ()
+    if case == "tuned":
+        config.sweep.update(input_size=(16, 12), seed=(0, 1))
+        config.tune.optim.learning_rate = (0.0125, 0.05, 0.1)
     return config

@@ -1,9 +1,10 @@
 """Whether a data set has what a config asks of it, and what it holds in a line."""
 
 import functools
+import itertools
 import pathlib
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import tensorflow_datasets as tfds
 
@@ -11,6 +12,7 @@ from mnet_jax.data import copies, own, sources
 from mnet_jax.data.facts import facts
 from mnet_jax.errors import UserError, nearest
 
+_OF_THEIR_OWN = "such as --config.data.train_split=train[:90%] --config.data.validation_split=train[90%:]"
 _ORDER = {"train": 0, "validation": 1, "test": 2}
 _NAMED = 10  # most classes that are printed
 _MISSING = {  # what to do about a split that an image_folder does not have
@@ -44,6 +46,30 @@ def check(data, fields: Sequence[str] = sources.SPLIT_FIELDS) -> None:
         if data[field] and not sources.num_examples(builder, data[field]):
             raise _no_such_split(data, field, sizes)
     _say_once(summary(data))
+
+
+def check_apart(data) -> None:
+    """Refuses a validation split that shares images with another one: a choice on it would not be an honest one.
+
+    Raises:
+      UserError: which images are in both splits, and what to set.
+    """
+    infos = sources.prepare(data).info.splits
+    for field in ("test_split", "train_split"):
+        pairs = itertools.product(_ranges(data.validation_split, infos), _ranges(data[field], infos))
+        shared = sum(max(0, min(a[2], b[2]) - max(a[1], b[1])) for a, b in pairs if a[0] == b[0])
+        if shared:
+            raise UserError(
+                f"config.data.validation_split={data.validation_split!r} and config.data.{field}={data[field]!r} share "
+                f"{shared} images: config.tune chooses on images of their own, {_OF_THEIR_OWN}"
+            )
+
+
+def _ranges(split: str, infos: tfds.core.splits.SplitDict) -> Iterator[tuple[str, int, int]]:
+    """The name of a whole split, the first example in it, and the one behind the last, of each part of a split."""
+    for part in tfds.core.ReadInstruction.from_spec(split).to_absolute(infos):
+        size = infos[part.splitname].num_examples
+        yield part.splitname, part.from_ or 0, size if part.to is None else min(part.to, size)
 
 
 def _check_before_preparing(data, fields: Sequence[str]) -> None:

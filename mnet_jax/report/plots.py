@@ -22,6 +22,8 @@ from mnet_jax.workdir.results import Row
 
 PUBLISHED = importlib.resources.files("mnet_jax.cost").joinpath("published.json")  # the papers' cells, exact costs
 
+LOOK = {"font.size": 10, "axes.spines.top": False, "axes.spines.right": False, "text.parse_math": False}
+
 _IMAGENET = ("imagenet", "imagenet_validation", "imagenet2012")
 _AXES = {
     "mult_adds": ("accuracy_vs_mult_adds.png", "Mult-Adds per image"),
@@ -74,8 +76,7 @@ def _panels(drawn: Sequence[Row], groups: Panels, field: str, label: str, notes:
         groups = [(title, groups[0][1]), *groups[1:]]
     num_columns = min(len(groups), _MOST_COLUMNS)
     num_rows = -(-len(groups) // num_columns)
-    look = {"font.size": 10, "axes.spines.top": False, "axes.spines.right": False, "text.parse_math": False}
-    with matplotlib.rc_context(look):
+    with matplotlib.rc_context(LOOK):
         figure = Figure(figsize=(7.2 if num_columns == 1 else 2.4 + 4.8 * num_columns, 5 * num_rows))
         figure.set_layout_engine("constrained")
         FigureCanvasAgg(figure)

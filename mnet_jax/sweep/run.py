@@ -15,7 +15,7 @@ from mnet_jax.cost.layers import as_dict, count_network
 from mnet_jax.devices.mesh import check_batch
 from mnet_jax.devices.signals import Interrupted, Interruption
 from mnet_jax.errors import UserError, nearest
-from mnet_jax.report import plots
+from mnet_jax.report import plots, tuning
 from mnet_jax.sweep import plan
 from mnet_jax.sweep.grid import Grid, axes, expand
 from mnet_jax.sweep.launchers import local
@@ -96,6 +96,7 @@ def run(
                 progress.say(f"stopped by {error}; run the same command again to go on")
         rows = _collect(workdir)
         plots.draw(workdir)
+        tuning.draw(workdir, rows)
     return results.Rows(rows)
 
 
@@ -114,8 +115,8 @@ def _begin(config: ConfigDict, grid: Grid, workdir: Workdir, accept_changed_mode
     for name, trial in trials.items():
         keep_source(trial, workdir)
         workdir.trial(name).create(trial.to_dict(), as_dict(costs[name]))
-    if (tuning := grid.tuning(workdir)) is not None:
-        workdir.set_tuning(tuning)
+    if (choices := grid.tuning(workdir)) is not None:
+        workdir.set_tuning(choices)
     workdir.set_sweep(_description(config, workdir, costs, accepted))
 
 
@@ -186,7 +187,7 @@ def plan_trials(
     if axes(config, "tune"):
         return Tuning(config, overrides, extend, say)
     if extend:
-        raise UserError("extend: the config has no axes in config.tune")
+        raise UserError("extend has no effect: the config has no axes in config.tune")
     return Grid(expand(config, overrides, say))
 
 

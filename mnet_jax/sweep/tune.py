@@ -202,6 +202,12 @@ class Tuning(grid.Grid):
             data, trained = trial.config.data, trial.config.train.epochs
             if not data.validation_split:
                 raise UserError("config.data.validation_split is empty: config.tune chooses on it")
+            if data.validation_split == data.test_split:
+                raise UserError(
+                    f"config.data.validation_split={data.validation_split!r} is the test split, too: config.tune "
+                    "chooses on images of their own, such as --config.data.train_split=train[:90%] "
+                    "--config.data.validation_split=train[90%:]"
+                )
             if not trained:
                 raise UserError(f"config.train.epochs={trained!r}: config.tune needs a training")
             if epochs is not None and not 0 < epochs <= trained:

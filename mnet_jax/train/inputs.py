@@ -34,12 +34,14 @@ def prepare(config: ConfigDict) -> None:
     """Prepares the data of a resolved config, and looks whether its batch and its weights fit.
 
     Raises:
-      UserError: raw files are missing or damaged, a split is empty, a batch has more images than the training split, or
-        the weights do not fit the network.
+      UserError: raw files are missing or damaged, a split is empty, a trial run of tuning would choose on images of
+        another split, a batch has more images than the training split, or the weights do not fit the network.
     """
-    from mnet_jax.data import cache, sources
+    from mnet_jax.data import cache, checks, sources
 
     cache.check(config.data, sources.split_fields(config))
+    if config.tuning:
+        checks.check_apart(config.data)
     if config.train.epochs:
         split = config.data.train_split
         count = sources.num_examples(sources.prepare(config.data), split)

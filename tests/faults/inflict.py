@@ -7,7 +7,6 @@ import pathlib
 import random
 import signal
 import subprocess
-import sys
 import time
 from collections.abc import Callable, Mapping
 
@@ -15,7 +14,7 @@ import psutil
 
 from mnet_jax.workdir import results
 from mnet_jax.workdir.files import RUNNING, TrialFolder, Workdir
-from tests.conftest import REPOSITORY
+from tests import processes
 
 _SECONDS = 300  # in which anything must have happened
 _STEPS = 40  # of each trial
@@ -42,7 +41,7 @@ class Outcome:
 
 def uninterrupted(environment: Mapping[str, str], workdir: pathlib.Path) -> dict[str, tuple]:
     """What the trials of a sweep reach that nobody disturbs."""
-    code, output = _finish(_start(environment, workdir))
+    code, output = processes.finish(environment, workdir)
     assert code == 0, output
     return _table(workdir)
 
@@ -57,18 +56,18 @@ def inflict(seed: int, environment: Mapping[str, str], workdir: pathlib.Path) ->
     """
     moment = random.Random(seed)
     first_step = 1 + moment.randrange(_STEPS // 2)
-    sweep = _start(environment, workdir)
-    _wait_for(lambda: sweep.poll() is not None or max(_steps(workdir).values(), default=-1) >= first_step)
+    sweep = processes.start(environment, workdir)
+    processes.wait_for(lambda: sweep.poll() is not None or max(_steps(workdir).values(), default=-1) >= first_step)
     time.sleep(moment.uniform(0, 0.2))
     steps, is_running = _steps(workdir), any(f.status() == RUNNING for f in _folders(workdir))
     family = psutil.Process(sweep.pid).children(recursive=True) if sweep.poll() is None else []
-    scene = _Scene(sweep, family, functools.partial(_start, environment, workdir), workdir)
+    scene = _Scene(sweep, family, functools.partial(processes.start, environment, workdir, "two_sizes"), workdir)
     what, more = KINDS[seed % len(KINDS)](scene, moment)
-    code, output = _finish(sweep)
+    code, output = _ended(sweep)
     for command in more:
-        more_code, more_output = _finish(scene.start(*command))
+        more_code, more_output = _ended(scene.start(*command))
         output += f"--- {command}: exit code {more_code}\n{more_output}"
-    last, last_output = _finish(scene.start())
+    last, last_output = _ended(scene.start())
     output += f"--- again: exit code {last}\n{last_output}"
     return Outcome(f"{what} at steps {sorted(steps.values())}", is_running, (code, last), _table(workdir), output)
 
@@ -174,7 +173,7 @@ def _two_launchers(scene, moment):
     if has_killed:
         time.sleep(moment.uniform(0, 5))
         scene.sweep.kill()
-    code, output = _finish(second)
+    code, output = _ended(second)
     assert code in (0, 2), f"{code}: {output}"
     assert code == 0 or "another sweep is running" in output, output
     return f"a second launcher{', the first killed,' if has_killed else ''} ended with {code}", []
@@ -200,14 +199,7 @@ KINDS: tuple[_Kind, ...] = (
 )
 
 
-def _start(environment: Mapping[str, str], workdir: pathlib.Path, *flags: str) -> subprocess.Popen:
-    command = [sys.executable, "-m", "mnet_jax.sweep", "--config", "tests/tiny_sweep.py", "--workdir", workdir, *flags]
-    return subprocess.Popen(
-        command, env=environment, cwd=REPOSITORY, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
-    )
-
-
-def _finish(process: subprocess.Popen) -> tuple[int, str]:
+def _ended(process: subprocess.Popen) -> tuple[int, str]:
     output, _ = process.communicate(timeout=_SECONDS)
     return process.returncode, output
 
@@ -224,10 +216,3 @@ def _table(workdir: pathlib.Path) -> dict[str, tuple]:
     rows = results.read(Workdir(workdir).results_path)
     columns = ("status", "alpha", "input_size", "mult_adds", "params", "top1", "top5", "loss", "steps", "dataset")
     return {row["trial"].rpartition("-")[2]: tuple(row[column] for column in columns) for row in rows}
-
-
-def _wait_for(condition: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + _SECONDS
-    while not condition():
-        assert time.monotonic() < deadline, "nothing happened"
-        time.sleep(0.05)

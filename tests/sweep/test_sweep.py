@@ -9,8 +9,6 @@ import re
 import shutil
 import signal
 import subprocess
-import sys
-import time
 
 import psutil
 import pytest
@@ -19,7 +17,7 @@ from mnet_jax.errors import UserError
 from mnet_jax.sweep.run import LAUNCHERS, run_sweep
 from mnet_jax.workdir import results
 from mnet_jax.workdir.files import TrialFolder, Workdir
-from tests.conftest import REPOSITORY
+from tests.processes import accuracies, finish, kill_all, logs, start, wait_for
 
 CONTRACT = (
     "trial,status,model,alpha,input_size,seed,mult_adds,params,top1,top5,loss,epochs,steps,images_per_second,"
@@ -51,33 +49,6 @@ def environment(data_dir, compilation_cache):
     return os.environ | {"TINY_DATA_DIR": data_dir, "JAX_COMPILATION_CACHE_DIR": compilation_cache}
 
 
-def start(environment, workdir, case="two_sizes", *flags):
-    config = f"tests/tiny_sweep.py:{case}"
-    command = [sys.executable, "-m", "mnet_jax.sweep", "--config", config, "--workdir", workdir, *flags]
-    return subprocess.Popen(
-        command, env=environment, cwd=REPOSITORY, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
-    )
-
-
-def finish(environment, workdir, case="two_sizes", *flags):
-    process = start(environment, workdir, case, *flags)
-    output, _ = process.communicate(timeout=600)
-    return process.returncode, output
-
-
-def accuracies(workdir):
-    return {
-        row["trial"]: (row["top1"], row["top5"], row["loss"]) for row in results.read(Workdir(workdir).results_path)
-    }
-
-
-def wait_for(condition, seconds=300):
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, "nothing happened"
-        time.sleep(0.1)
-
-
 def has_checkpoint(workdir):
     """A whole one: while Orbax writes it, its folder has a longer name."""
     return any(path.name.isdigit() for path in workdir.glob("trials/*/checkpoints/*"))
@@ -90,10 +61,6 @@ def cached_programs(environment):
 def decoded(workdir):
     """Images that each process decoded, by what it printed."""
     return [int(n) for path in workdir.glob("output/*") for n in re.findall(r"images decoded: (\d+)", path.read_text())]
-
-
-def logs(workdir):
-    return "".join(path.read_text() for path in workdir.glob("trials/*/log.txt"))
 
 
 @pytest.fixture(scope="module")
@@ -205,16 +172,6 @@ def test_evaluating_the_workdir_gives_the_table_again(finished, command):
         for row in results.read(workdir / "results.csv")
     ]
     assert [line.split() for line in lines] == expected
-
-
-def kill_all(process):
-    """SIGKILL to the sweep and every process it started, as a power cut would."""
-    if process.poll() is not None:
-        return
-    family = [psutil.Process(process.pid), *psutil.Process(process.pid).children(recursive=True)]
-    for member in family:
-        member.kill()
-    psutil.wait_procs(family)
 
 
 @pytest.mark.slow
