@@ -18,7 +18,8 @@ takes a config, shows the values and who set them.
 
 A field that is marked * cannot change the result of a trial, and so is no part of its identity; nor is a field that
 stands at its default, or that has no effect beside the others (such as `optim.rmsprop_decay` under SGD). Presets set
-other values than the defaults: `mnet_jax/config/presets.py`. Every field can be swept: `config.sweep.FIELD = (a, b)`.
+other values than the defaults: `mnet_jax/config/presets.py`. Every field can be swept, `config.sweep.FIELD = (a, b)`,
+and most can be tuned per cell, `config.tune.FIELD = (a, b)` with `config.tune_epochs`: [sweeps.md](sweeps.md).
 """
 
 _OPTIONS_HEADER = """## config.model, the options of a network

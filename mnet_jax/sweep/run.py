@@ -186,8 +186,9 @@ def plan_trials(
     """The trials of a sweep, and the trial runs where `config.tune` has axes; see `grid.expand` and `tune.Tuning`."""
     if axes(config, "tune"):
         return Tuning(config, overrides, extend, say)
-    if extend:
-        raise UserError("extend has no effect: the config has no axes in config.tune")
+    if extend or "tune_epochs" in config.get("chosen", ()):
+        what = "extend" if extend else f"config.tune_epochs={config.tune_epochs!r}"
+        raise UserError(f"{what} has no effect: the config has no axes in config.tune")
     return Grid(expand(config, overrides, say))
 
 
