@@ -119,6 +119,7 @@ def _shifted(x, kernel, strides, padding, dilation, outlined=False):
     weights = [jnp.tile(kernel[i, j], out_size[1]) if flat else kernel[i, j] for i, j in taps]
 
     def sum_of_taps(x, *weights):
+        x = _flat(x) if flat else x
         products = (
             _tap(x, (i * dilation[0], j * dilation[1]), out_size, strides, channels)
             * weight.reshape(*[1] * (x.ndim - 1), -1)
@@ -126,17 +127,20 @@ def _shifted(x, kernel, strides, padding, dilation, outlined=False):
         )
         return functools.reduce(jnp.add, products)
 
-    y = (out_of_line(sum_of_taps) if outlined else sum_of_taps)(_rows(x, padding, flat), *weights)
+    y = (out_of_line(sum_of_taps) if outlined else sum_of_taps)(_pad(x, padding), *weights)
     return y.reshape(x.shape[0], *out_size, channels)
 
 
-def _rows(x, padding, flat):
-    """Pads the image; `flat` makes one axis of a row, for long loops even where there are few channels."""
-    if not flat:
-        return jnp.pad(x, ((0, 0), *padding, (0, 0)))
-    channels = x.shape[-1]
-    columns = tuple(pixels * channels for pixels in padding[1])
-    return jnp.pad(x.reshape(*x.shape[:2], -1), ((0, 0), padding[0], columns))
+def _pad(x, padding):
+    return jnp.pad(x, ((0, 0), *padding, (0, 0)))
+
+
+def _flat(x):
+    """One axis for a row, for long loops even where there are few channels.
+
+    Only inside a function that is out of line: what XLA fused with it would take each channel's values by a division.
+    """
+    return x.reshape(*x.shape[:2], -1)
 
 
 def _tap(rows, start, size, strides, channels):
@@ -175,9 +179,8 @@ def _weight_gradient(x, kernel, dy, strides, padding, dilation):
     terms = math.ceil(out_height / group)
     missing = terms * group - out_height
     (top, bottom), columns = padding
-    flat = strides[1] == 1
-    x = _rows(x, ((top, bottom + missing * strides[0]), columns), flat)
-    dy = _rows(dy, ((0, missing), (0, 0)), flat)
+    x = _pad(x, ((top, bottom + missing * strides[0]), columns))
+    dy = _pad(dy, ((0, missing), (0, 0)))
     size = (group, out_width)
 
     def weight(x, dy, i, j):
@@ -190,6 +193,8 @@ def _weight_gradient(x, kernel, dy, strides, padding, dilation):
 
     @out_of_line
     def weights(x, dy):
+        if strides[1] == 1:
+            x, dy = _flat(x), _flat(dy)
         taps = jnp.stack([weight(x, dy, i, j) for i, j in itertools.product(*map(range, kernel.shape[:2]))])
         return taps.reshape(*kernel.shape[:2], -1, channels).sum(axis=2, keepdims=True)
 
