@@ -144,14 +144,14 @@ def _flat(x):
 
 
 def _tap(rows, start, size, strides, channels):
-    """The pixels of `size` rows and columns, `strides` apart, from `start` on."""
+    """The pixels of `size` rows and columns, `strides` apart, from `start` on, which may be traced."""
     (top, left), (height, width) = start, size
-    bottom = top + (height - 1) * strides[0] + 1
-    if rows.ndim == 4:
-        limits = (rows.shape[0], bottom, left + (width - 1) * strides[1] + 1, channels)
-        return lax.slice(rows, (0, top, left, 0), limits, (1, *strides, 1))
-    limits = (rows.shape[0], bottom, (left + width) * channels)
-    return lax.slice(rows, (0, top, left * channels), limits, (1, strides[0], 1))
+    height = (height - 1) * strides[0] + 1
+    if rows.ndim == 3:
+        window = (rows.shape[0], height, width * channels)
+        return lax.dynamic_slice(rows, (0, top, left * channels), window)[:, :: strides[0]]
+    window = (rows.shape[0], height, (width - 1) * strides[1] + 1, channels)
+    return lax.dynamic_slice(rows, (0, top, left, 0), window)[:, :: strides[0], :: strides[1]]
 
 
 def _shifted_gradients(x, kernel, dy, **geometry):
@@ -172,9 +172,12 @@ def _input_gradient(x, kernel, dy, strides, padding, dilation):
 
 
 def _weight_gradient(x, kernel, dy, strides, padding, dilation):
-    """Sums of products over images and pixels, in float32 or better: first of `_TERMS` groups of rows."""
+    """Sums of products over images and pixels, in float32 or better: first of `_TERMS` groups of rows, elementwise.
+
+    The taps are turns of one loop: one kernel to compile, whose output is still in a cache when it is summed.
+    """
     dtype = jnp.promote_types(x.dtype, jnp.float32)
-    _, out_height, out_width, channels = dy.shape
+    (k_h, k_w), (batch, out_height, out_width, channels) = kernel.shape[:2], dy.shape
     group = math.ceil(out_height / _TERMS)
     terms = math.ceil(out_height / group)
     missing = terms * group - out_height
@@ -183,19 +186,18 @@ def _weight_gradient(x, kernel, dy, strides, padding, dilation):
     dy = _pad(dy, ((0, missing), (0, 0)))
     size = (group, out_width)
 
-    def weight(x, dy, i, j):
-        products = (
+    @out_of_line
+    def products(x, dy, i, j):
+        if strides[1] == 1:
+            x, dy = _flat(x), _flat(dy)
+        of_groups = (
             _tap(x, (i * dilation[0] + row * strides[0], j * dilation[1]), size, strides, channels).astype(dtype)
             * lax.slice_in_dim(dy, row, row + group, axis=1).astype(dtype)
             for row in range(0, terms * group, group)
         )
-        return functools.reduce(jnp.add, products)
+        return functools.reduce(jnp.add, of_groups)
 
-    @out_of_line
-    def weights(x, dy):
-        if strides[1] == 1:
-            x, dy = _flat(x), _flat(dy)
-        taps = jnp.stack([weight(x, dy, i, j) for i, j in itertools.product(*map(range, kernel.shape[:2]))])
-        return taps.reshape(*kernel.shape[:2], -1, channels).sum(axis=2, keepdims=True)
+    def of_images(tap):
+        return products(x, dy, tap // k_w, tap % k_w).reshape(batch, -1, channels).sum(axis=1)
 
-    return weights(x, dy).astype(kernel.dtype)
+    return lax.map(of_images, jnp.arange(k_h * k_w)).sum(axis=1).reshape(kernel.shape).astype(kernel.dtype)
