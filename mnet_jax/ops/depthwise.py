@@ -115,19 +115,19 @@ def _shifted(x, kernel, strides, padding, dilation, outlined=False):
         for size, pad, k, d, s in zip(x.shape[1:3], padding, kernel.shape[:2], dilation, strides, strict=True)
     )
     flat = strides[1] == 1 and channels < _NARROW
-    taps = list(itertools.product(*map(range, kernel.shape[:2])))
-    weights = [jnp.tile(kernel[i, j], out_size[1]) if flat else kernel[i, j] for i, j in taps]
+    window = kernel.shape[:2]
+    weights = jnp.tile(kernel.reshape(*window, channels), out_size[1]) if flat else kernel.reshape(*window, channels)
 
-    def sum_of_taps(x, *weights):
+    def sum_of_taps(x, weights):
         x = _flat(x) if flat else x
         products = (
             _tap(x, (i * dilation[0], j * dilation[1]), out_size, strides, channels)
-            * weight.reshape(*[1] * (x.ndim - 1), -1)
-            for (i, j), weight in zip(taps, weights, strict=True)
+            * weights[i, j].reshape(*[1] * (x.ndim - 1), -1)
+            for i, j in itertools.product(*map(range, window))
         )
         return functools.reduce(jnp.add, products)
 
-    y = (out_of_line(sum_of_taps) if outlined else sum_of_taps)(_pad(x, padding), *weights)
+    y = (out_of_line(sum_of_taps) if outlined else sum_of_taps)(_pad(x, padding), weights)
     return y.reshape(x.shape[0], *out_size, channels)
 
 
