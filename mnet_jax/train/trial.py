@@ -19,6 +19,7 @@ from mnet_jax.train.checkpoint import Checkpoints
 from mnet_jax.train.clock import Clock
 from mnet_jax.train.compiled import CompiledSteps
 from mnet_jax.train.step import Metrics, TrainState
+from mnet_jax.workdir import predictions
 from mnet_jax.workdir.bits import as_text
 from mnet_jax.workdir.files import DONE, TUNED, TrialFolder
 from mnet_jax.workdir.software import software
@@ -145,7 +146,7 @@ class Trial:
         _log.info("%s: tuned", self.folder.name)
 
     def finish(self, state: TrainState, scores: Mapping[str, float]) -> None:
-        """Writes the last checkpoint, the result and the status `done`.
+        """Writes the last checkpoint, which images are right, the result, and the status `done`.
 
         Args:
           state: at the end.
@@ -166,6 +167,7 @@ class Trial:
         }
         if (class_names := self.config.data.get("class_names")) is not None:
             result["classes"] = list(class_names)
+        self.folder.set_predictions(predictions.encoded(scores["correct"]))
         self.folder.set_result(result)
         self.folder.set_status(DONE)
         _log.info("%s: done: test %s", self.folder.name, _in_words(scores))

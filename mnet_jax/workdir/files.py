@@ -29,13 +29,17 @@ class Damaged(UserError):
 
 
 class TrialFolder:
-    """One trial: `config.json cost.json status.json metrics.jsonl log.txt checkpoints/ validation.json result.json`."""
+    """One trial, in `config.json cost.json status.json metrics.jsonl log.txt checkpoints/` and what it reached.
+
+    That is `validation.json predictions.npz result.json`.
+    """
 
     def __init__(self, path: pathlib.Path | str):
         self.path = pathlib.Path(path).expanduser()
         self.name = self.path.name
         self.log_path = self.path / "log.txt"
         self.checkpoints_path = self.path / "checkpoints"
+        self.predictions_path = self.path / "predictions.npz"
         self._config_path = self.path / "config.json"
         self._status_path = self.path / "status.json"
         self._metrics_path = self.path / "metrics.jsonl"
@@ -152,6 +156,10 @@ class TrialFolder:
     def set_validation(self, scores: _Json) -> None:
         write_checked(self._validation_path, scores)
 
+    def set_predictions(self, content: bytes) -> None:
+        """Writes what `predictions.encoded` returns; comes before the result, which makes the trial done."""
+        write_bytes(self.predictions_path, content)
+
     def metrics(self) -> list[_Json]:
         """The rows of metrics.jsonl that can be read."""
         return self.metrics_since(0)[0]
@@ -212,6 +220,9 @@ class WatchedFolder(TrialFolder):
     def set_validation(self, scores: _Json) -> None:
         pass
 
+    def set_predictions(self, content: bytes) -> None:
+        pass
+
     def append_metrics(self, row: _Json) -> None:
         pass
 
@@ -223,12 +234,16 @@ class WatchedFolder(TrialFolder):
 
 
 class Workdir:
-    """The folder of a sweep: `sweep.json tuning.json trials/ source/ output/ results.csv` and the plots."""
+    """The folder of a sweep: `sweep.json trials/ source/ output/ results.csv`, the plots, `tuning.json` and `law.json`.
+
+    One that has only a table may have a `predictions.npz` beside it.
+    """
 
     def __init__(self, path: pathlib.Path | str):
         self.path = pathlib.Path(path).expanduser()
         self.results_path = self.path / "results.csv"
         self._tuning_path = self.path / "tuning.json"
+        self.predictions_path = self.path / "predictions.npz"
         self.output_path = self.path / "output"  # what the processes print
         self._sweep_path = self.path / "sweep.json"
 

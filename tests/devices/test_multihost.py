@@ -10,6 +10,7 @@ import pytest
 
 from mnet_jax.devices import multihost
 from mnet_jax.errors import UserError
+from mnet_jax.workdir import predictions, results
 from mnet_jax.workdir.files import TrialFolder
 from tests.conftest import REPOSITORY, make_tiny
 from tests.trials import final_state
@@ -88,6 +89,9 @@ def test_two_processes_end_with_the_parameters_of_one(start, tmp_path, streams, 
         np.testing.assert_allclose(ours[key], value, rtol=1e-6, atol=1e-7, err_msg=key)
     for name in ("top1", "top5", "loss", "test_images", "device"):
         assert trial_in(two).result()[name] == pytest.approx(trial_in(one).result()[name])
+    (expected, _), (ours, _) = (predictions.of_workdirs([path], results.results(path)) for path in (one, two))
+    (name,) = expected
+    assert ours[name].tolist() == expected[name].tolist(), "each image's bit comes back from whichever process had it"
     decoded = (two / "trials" / trial_in(two).name / "log.txt").read_text()
     if streams == "host":
         assert "images decoded: 72," in decoded, "half of two epochs of 48 and of a test split of 48"

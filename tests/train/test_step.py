@@ -165,3 +165,4 @@ def test_evaluation_counts_ranks_exactly_with_ties_masks_and_nan(tiny):
         mask = (np.arange(len(cases)) == i).astype(np.float32)
         sums = eval_step({}, {"image": images, "label": labels, "mask": mask})
         assert (float(sums["top1"]), float(sums["top5"]), float(sums["count"])) == (top1[i], top5[i], 1), cases[i]
+        assert sums["correct"].tolist() == [top1[i] if j == i else -1 for j in range(len(cases))], cases[i]

@@ -1,4 +1,5 @@
 import logging
+import shutil
 
 import jax
 import numpy as np
@@ -7,6 +8,7 @@ import pytest
 from mnet_jax import evaluate
 from mnet_jax.config.dotted import from_json
 from mnet_jax.config.resolve import resolve
+from mnet_jax.data import cache
 from mnet_jax.data.stream import ResidentStream
 from mnet_jax.devices.signals import Interrupted, Interruption
 from mnet_jax.errors import UserError
@@ -14,6 +16,7 @@ from mnet_jax.pretrained import recipes
 from mnet_jax.train import loop
 from mnet_jax.train.checkpoint import Checkpoints
 from mnet_jax.train.compiled import CompiledSteps
+from mnet_jax.train.trained import load
 from mnet_jax.train.units import Alone
 from mnet_jax.workdir.files import TrialFolder
 from tests import foreign_weights
@@ -45,6 +48,48 @@ def test_a_trial_leaves_its_result_metrics_and_status(alone):
     assert [row["step"] for row in rows if "top1" in row] == [4, 8, 12]
     losses = [row["loss"] for row in rows if "learning_rate" in row]
     assert losses[-1] < losses[0], "three epochs must teach it something"
+
+
+def kept_bits(folder):
+    """Which test images a trial has right, as its folder says."""
+    with np.load(folder.predictions_path) as file:
+        return np.unpackbits(file["correct"], count=int(file["num_images"])).astype(bool)
+
+
+def test_a_trial_keeps_which_images_are_right_in_the_order_of_the_split(alone):
+    """Against the logits of its network, image by image; the last batch of the split is padded."""
+    trained = load(alone)
+    source = cache.open_split(trained.config.data, trained.config.data.test_split)
+    examples = source.__getitems__(range(len(source)))
+    guesses = trained.logits([example["image"] for example in examples]).argmax(-1)
+    bits = kept_bits(alone)
+    assert bits.tolist() == [int(guess) == example["label"] for guess, example in zip(guesses, examples, strict=True)]
+    assert bits.mean() == pytest.approx(alone.result()["top1"])
+    assert evaluate.of_trial(alone)["correct"].tolist() == bits.tolist(), "evaluating the checkpoint finds the same"
+
+
+def test_bits_are_written_before_the_result_which_makes_the_trial_done(alone, tmp_path, tiny, monkeypatch):
+    """Where writing them fails, the trial is not done, and the same command makes both again."""
+    folder = folder_of(tmp_path / "trial", tiny)
+
+    def refuse(self, content):
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as full:
+        full.setattr(TrialFolder, "set_predictions", refuse)
+        loop.train([folder], Interruption())
+    assert folder.status() == "failed"
+    assert folder.result() == {}
+    loop.train([folder], Interruption())
+    assert scores(folder) == scores(alone)
+    assert kept_bits(folder).tolist() == kept_bits(alone).tolist()
+
+
+def test_bits_that_are_lost_leave_the_trial_done(alone, tmp_path):
+    copy = shutil.copytree(alone.path, tmp_path / "copy")
+    (copy / "predictions.npz").unlink()
+    assert TrialFolder(copy).status() == "done"
+    assert TrialFolder(copy).result() == alone.result()
 
 
 @pytest.mark.parametrize("looks", [2, 6, 11, 15, 20])

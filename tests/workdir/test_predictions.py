@@ -1,0 +1,117 @@
+"""One bit per test image and trial, kept beside the results, and never missed."""
+
+import numpy as np
+import pytest
+
+from mnet_jax import presets
+from mnet_jax.config.resolve import resolve
+from mnet_jax.workdir import predictions, results
+from mnet_jax.workdir.files import WatchedFolder, Workdir
+from tests.finished import finish
+
+NAMES = ("trial-00000000", "trial-00000001")
+
+
+@pytest.fixture
+def bits():
+    """Of two trials with a top-1 of 0.5 and 0.51 on 100 images."""
+    rng = np.random.default_rng(0)
+    return {name: rng.permutation(100) < right for name, right in zip(NAMES, (50, 51), strict=True)}
+
+
+@pytest.fixture
+def workdir(tmp_path, bits):
+    configs = [resolve(presets.get("mnist5k"), {"model.alpha": alpha}).to_dict() for alpha in (1.0, 0.5)]
+    workdir = finish(tmp_path / "work", configs)
+    for name, own in bits.items():
+        workdir.trial(name).set_predictions(predictions.encoded(own))
+    return workdir
+
+
+def read(workdir):
+    return predictions.of_workdirs([workdir.path], results.results(workdir.path))
+
+
+def test_a_trials_file_holds_packed_bits_and_their_number(workdir, bits):
+    with np.load(workdir.trial(NAMES[0]).predictions_path) as file:
+        assert sorted(file) == ["correct", "num_images"]
+        assert int(file["num_images"]) == 100
+        assert file["correct"].tolist() == np.packbits(bits[NAMES[0]]).tolist()
+
+
+def test_bits_come_back_in_their_order(workdir, bits):
+    found, remarks = read(workdir)
+    assert {name: own.tolist() for name, own in found.items()} == {name: own.tolist() for name, own in bits.items()}
+    assert remarks == []
+
+
+def test_a_folder_of_a_table_has_one_file_with_a_member_for_each_trial(workdir, bits, tmp_path):
+    table = Workdir(tmp_path / "table")
+    table.path.mkdir()
+    results.write(table, results.results(workdir.path))
+    assert read(table) == ({}, []), "no file, no bits, no complaint"
+    predictions.write_all(table, bits)
+    with np.load(table.predictions_path) as file:
+        assert tuple(file) == NAMES
+    found, remarks = read(table)
+    assert {name: own.tolist() for name, own in found.items()} == {name: own.tolist() for name, own in bits.items()}
+    assert remarks == []
+
+
+def spoil_bytes(path):
+    content = bytearray(path.read_bytes())
+    for i in range(40, len(content), 7):
+        content[i] ^= 0xFF
+    path.write_bytes(content)
+
+
+def spoil_bits(path):
+    path.write_bytes(predictions.encoded(np.ones(100, bool)))
+
+
+def spoil_length(path):
+    path.write_bytes(predictions.encoded(np.arange(60) < 30))
+
+
+def put_folder(path):
+    path.unlink()
+    path.mkdir()
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda path: path.write_bytes(b""),
+        lambda path: path.write_bytes(b"no archive"),
+        lambda path: path.write_bytes(path.read_bytes()[:100]),
+        lambda path: path.unlink(),
+        spoil_bytes,
+        spoil_bits,
+        spoil_length,
+        put_folder,
+    ],
+)
+def test_damage_costs_the_bits_and_nothing_else(workdir, bits, damage):
+    """The trial stays done, and the table the same."""
+    before = results.results(workdir.path)
+    path = workdir.trial(NAMES[0]).predictions_path
+    damage(path)
+    found, remarks = read(workdir)
+    assert list(found) == [NAMES[1]]
+    assert [workdir.trial(name).status() for name in NAMES] == ["done", "done"]
+    assert results.results(workdir.path) == before
+    assert all(remark.startswith(f"{path} is damaged (") for remark in remarks)
+    assert len(remarks) == path.exists(), "what is not there is not complained about"
+
+
+def test_bits_of_a_trial_in_two_workdirs_are_read_once(workdir, bits, tmp_path):
+    other = finish(tmp_path / "other", [workdir.trial(NAMES[0]).config()], top1=lambda i: 0.5)
+    rows = results.results(workdir.path, other.path)
+    found, remarks = predictions.of_workdirs([other.path, workdir.path], rows)
+    assert set(found) == set(NAMES)
+    assert remarks == []
+
+
+def test_a_process_that_trains_along_writes_nothing(tmp_path):
+    WatchedFolder(tmp_path).set_predictions(b"x")
+    assert list(tmp_path.iterdir()) == []
