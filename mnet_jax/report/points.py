@@ -8,6 +8,7 @@ from typing import Any
 from mnet_jax.workdir.results import COLUMNS, SEEDS, Row
 
 _SETTINGS = ("model", "alpha", "input_size", "dataset", "epochs")  # of the columns that every table has
+_NO_SETTINGS = ("replicate", "chosen")  # what says how settings belong together
 _LAST = (
     "train.init_from",
     "data.fingerprint",
@@ -49,7 +50,7 @@ def points(rows: Sequence[Row]) -> list[Point]:
 
 def settings_columns(rows: Sequence[Row]) -> list[str]:
     """The columns that are neither a name, nor measured, nor a seed; those of files come last."""
-    beside = dict.fromkeys(key for row in rows for key in row if key not in (*COLUMNS, *SEEDS, "replicate"))
+    beside = dict.fromkeys(key for row in rows for key in row if key not in (*COLUMNS, *SEEDS, *_NO_SETTINGS))
     return sorted((*_SETTINGS, *beside), key=lambda column: column in _LAST)
 
 

@@ -31,7 +31,13 @@ CONTRACT = (
     "wall_seconds",
     "device",
 )
-COLUMNS = (*CONTRACT, "dataset", "test_images", "error")  # of every table; swept fields and `replicate` follow
+COLUMNS = (
+    *CONTRACT,
+    "dataset",
+    "test_images",
+    "error",
+    "num_classes",
+)  # of every table; swept fields and `replicate` follow
 SEEDS = ("seed", "data.seed")  # in which replicates differ
 
 _COLUMN_OF = {  # fields that have a column of a shorter name
@@ -143,6 +149,11 @@ def replicate(settings: Settings) -> str:
     return hashlib.sha256(json.dumps(own, sort_keys=True).encode()).hexdigest()[:12]
 
 
+def column_of(key: str) -> str:
+    """The column that tells a dotted field."""
+    return _COLUMN_OF.get(key, key)
+
+
 def write(workdir: Workdir, rows: list[Row]) -> None:
     """Writes `results.csv`; readers see the old table or the new one."""
     columns = dict.fromkeys(key for row in rows for key in row) or dict.fromkeys((*COLUMNS, "replicate"))
@@ -237,6 +248,7 @@ def _read_trial(folder: TrialFolder, counted: Mapping[str, int] | None) -> _Tria
         settings = _settings(folder.config())
         row |= {column: settings.get(key) for key, column in _COLUMN_OF.items() if column != "dataset"}
         row["dataset"] = settings.get("data.tfds_name") or settings.get("data.name")
+        row["num_classes"] = settings.get("model.num_classes")
         status, row["error"] = folder.status(), folder.error()
         part = "result.json"
         if status == DONE:
