@@ -17,6 +17,7 @@ def config_of(overrides=None):
 CONFIGS = {
     "sgd": config_of(),
     "rmsprop": config_of({"optim.name": "rmsprop", "optim.schedule": "exponential"}),
+    "randaugment": config_of({"data.augment": "randaugment"}),
     "large images": config_of({"data.crop": "inception", "data.cache_side": 64}),
     "folder": changed(config_of(), "data.name", "image_folder"),
 }

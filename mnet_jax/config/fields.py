@@ -106,6 +106,8 @@ class Field:
 POSITIVE = Range(lambda v: 0 < v < math.inf, "must be positive and finite")
 NOT_NEGATIVE = Range(lambda v: 0 <= v < math.inf, "must be 0 or more, and finite")
 FRACTION = Range(lambda v: 0 <= v < 1, "must be in [0, 1)")
+_PROBABILITY = Range(lambda v: 0 <= v <= 1, "must be in [0, 1]")
+_MAGNITUDE = Range(lambda v: 0 <= v <= 30, "must be in [0, 30]")
 _SHARE = Range(lambda v: 0 < v <= 1, "must be in (0, 1]")
 _SEED = Range(lambda v: 0 <= v < 2**31, "must be in [0, 2**31)")
 _QUALITY = Range(lambda v: 1 <= v <= 100, "must be in [1, 100]")
@@ -118,6 +120,7 @@ _OF_FILES = ("image_folder", "imagenet", "imagenet_validation")  # data sets of 
 _SGD_OR_RMSPROP = _with("optim.name", "sgd", "rmsprop")
 _RMSPROP = _with("optim.name", "rmsprop")
 _EXPONENTIAL = _with("optim.schedule", "exponential")
+_RANDAUGMENT = _with("data.augment", "randaugment")
 
 FIELDS = (
     Field("preset", str, None, "Preset of the data set that the config starts from.", has_effect=never, is_found=True),
@@ -154,6 +157,24 @@ FIELDS = (
     ),
     Field("data.crop_padding", int, 2, "Largest shift.", NOT_NEGATIVE, "pixels", _with("data.crop", "shift")),
     Field("data.flip", bool, False, "Flip training images at random, left to right.", has_effect=_trains),
+    Field(
+        "data.augment",
+        str,
+        "none",
+        "Policy of operations on training images, after the flip; trivialaugment is the wide one.",
+        Choices(("none", "trivialaugment", "randaugment")),
+        has_effect=_trains,
+    ),
+    Field("data.augment_ops", int, 2, "Operations on each image (RandAugment's N).", POSITIVE, "", _RANDAUGMENT),
+    Field("data.augment_magnitude", int, 9, "Of each operation (RandAugment's M).", _MAGNITUDE, "", _RANDAUGMENT),
+    Field(
+        "data.random_erasing",
+        float,
+        0.0,
+        "Probability that a rectangle of a training image is erased.",
+        _PROBABILITY,
+        has_effect=_trains,
+    ),
     Field("data.mean", tuple, (0.5,), "Subtracted from pixels in [0, 1]; one, or one per channel.", follows=True),
     Field("data.std", tuple, (0.5,), "Divides them after that; one, or one per channel.", follows=True),
     Field(
@@ -298,6 +319,22 @@ FIELDS = (
         0.0,
         "Of moving averages of the weights, which are then evaluated; 0 for none.",
         FRACTION,
+        has_effect=_trains,
+    ),
+    Field(
+        "train.mixup_alpha",
+        float,
+        0.0,
+        "Of the Beta distribution by which images and labels are mixed; 0 for none.",
+        NOT_NEGATIVE,
+        has_effect=_trains,
+    ),
+    Field(
+        "train.cutmix_alpha",
+        float,
+        0.0,
+        "Of that by which a box is replaced; beside mixup, each batch takes one of the two.",
+        NOT_NEGATIVE,
         has_effect=_trains,
     ),
     Field(

@@ -14,7 +14,10 @@ HYPERPARAMETERS = ("optim.learning_rate", "optim.weight_decay", "train.label_smo
 
 ORDER = 2  # version of the order of the examples; 1 was NumPy's permutation
 
-_IN_THE_STEP = ("mean", "std", "flip", "crop_padding")  # fields of `config.data` that a trial's own step reads
+_IN_THE_STEP = (  # fields of `config.data` that a trial's own step reads
+    *("mean", "std", "flip", "crop_padding"),
+    *("augment", "augment_ops", "augment_magnitude", "random_erasing"),
+)
 
 
 def identity(config: ConfigDict) -> dict[str, Any]:

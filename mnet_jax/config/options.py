@@ -9,6 +9,7 @@ _OPTIONS: dict[str, tuple[Range | Choices | None, str]] = {
     "total_stride": (STRIDE, "Input side over side of the last map."),
     "padding": (Choices(PADDINGS), "Of strided convolutions."),
     "dropout": (FRACTION, "Rate before the last layer."),
+    "drop_path": (FRACTION, "Rate of the last block's stochastic depth, which rises from 0 at the first."),
     "bn_momentum": (FRACTION, "Decay of the running statistics of batch normalisation."),
     "bn_epsilon": (POSITIVE, "Added to the variance in batch normalisation."),
     "layers": (Choices(LAYERS), "Our operations, or those of Flax."),

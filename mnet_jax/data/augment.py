@@ -1,29 +1,37 @@
-"""What happens to a batch on the device, inside the trial's jitted step: crop, flip, resize, normalise."""
+"""What happens to the images of a batch on the device, inside the trial's jitted step, in this order: shift, flip,
+operations of a policy, resize to the trial's own input size, normalise, erase."""
 
 import jax
 import jax.numpy as jnp
 from jax import lax
 
+from mnet_jax.data.erasing import erase
+from mnet_jax.data.policies import auto_augment
+
 
 def augment(images: jax.Array, key: jax.Array, data, input_size: int) -> jax.Array:
-    """Randomly cropped and flipped images, ready for the network.
+    """Randomly changed images, ready for the network.
 
     Args:
       images: (batch, height, width, channels), uint8.
-      key: a random key; each image draws its own crop and flip.
-      data: `config.data`: `crop`, `crop_padding` (pixels), `flip`, `mean` and `std` (of pixels in [0, 1]).
+      key: a random key; each image draws by itself, and what it draws depends on the key and its place in the batch.
+      data: `config.data`: `crop`, `crop_padding` (pixels), `flip`, `augment` and what it needs, `mean` and `std` (of
+        pixels in [0, 1]), `random_erasing`.
       input_size: side of the result, in pixels.
 
     Returns:
       (batch, input_size, input_size, channels), float32.
     """
-    crop_key, flip_key = jax.random.split(key)
+    crop_key, flip_key, policy_key, erasing_key = jax.random.split(key, 4)
     if data.crop == "shift" and data.crop_padding:
         images = pad_and_crop(images, crop_key, data.crop_padding)
     if data.flip:
         is_flipped = jax.random.bernoulli(flip_key, shape=(images.shape[0], 1, 1, 1))
         images = jnp.where(is_flipped, images[:, :, ::-1], images)
-    return standardize(images, data, input_size)
+    if data.augment != "none":
+        images = auto_augment(images, policy_key, data)
+    images = standardize(images, data, input_size)
+    return erase(images, erasing_key, data.random_erasing) if data.random_erasing else images
 
 
 def standardize(images: jax.Array, data, input_size: int) -> jax.Array:

@@ -175,6 +175,21 @@ class SqueezeExcite(nn.Module):
         return x_BxHxWxC * gate_BxC[:, jnp.newaxis, jnp.newaxis]
 
 
+def stochastic_depth(rate: float, block: int, num_blocks: int, train: bool, name: str) -> nn.Dropout:
+    """Leaves out, of each image by itself, what a residual block adds, and scales it up where it stays.
+
+    Huang et al., 2016 (arXiv:1603.09382); rates rise from block to block as in torchvision's EfficientNet and in timm.
+
+    Args:
+      rate: of one block more than the last.
+      block: from 0.
+      num_blocks: of the network, with those that add nothing.
+      train: False leaves nothing out.
+      name: of the layer, which has no variables.
+    """
+    return nn.Dropout(rate * block / num_blocks, broadcast_dims=(1, 2, 3), deterministic=not train, name=name)
+
+
 class Classifier(nn.Module):
     """Global average pooling, a hidden layer where one is asked for, dropout, and the dense layer; logits are float32.
 

@@ -7,7 +7,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from mnet_jax.models.layers import Classifier, conv_bn, limit_strides, make_divisible
+from mnet_jax.models.layers import Classifier, conv_bn, limit_strides, make_divisible, stochastic_depth
 
 STEM_FEATURES, STEM_STRIDE = 32, 2
 LAST_FEATURES = 1280
@@ -39,6 +39,7 @@ class MobileNetV2(nn.Module):
       scale_ends: False keeps the stem's 32 and the last convolution's 1280 channels at any alpha (the same two).
       padding: see `layers.pads`.
       dropout: rate before the dense layer.
+      drop_path: see `layers.stochastic_depth`; of blocks with an addition.
       bn_momentum, bn_epsilon: of the running statistics and of the variance.
       layers: "fast" or "textbook"; see `layers.ConvBN`.
       dtype: of the computation; parameters and statistics are float32.
@@ -55,6 +56,7 @@ class MobileNetV2(nn.Module):
     scale_ends: bool = True
     padding: str = "same"
     dropout: float = 0.2
+    drop_path: float = 0.0
     bn_momentum: float = 0.997
     bn_epsilon: float = 1e-3
     layers: str = "fast"
@@ -68,7 +70,9 @@ class MobileNetV2(nn.Module):
         stem_alpha = self.alpha if self.scale_ends else 1.0
         x = layer(make_divisible(STEM_FEATURES * stem_alpha), 3, stem_stride, name="stem")(x_BxHxWxC, train)
         for i, ((expansion, features, _), stride) in enumerate(zip(blocks, strides, strict=True), start=1):
-            x = self._inverted_residual(layer, x, features, expansion, stride, f"block{i:02d}", train)
+            name = f"block{i:02d}"
+            drop_path = stochastic_depth(self.drop_path, i - 1, len(blocks), train, f"{name}_drop_path")
+            x = self._inverted_residual(layer, drop_path, x, features, expansion, stride, name, train)
         x = layer(make_divisible(LAST_FEATURES * max(stem_alpha, 1.0)), name="last")(x, train)
         return Classifier(self.num_classes, self.dropout, dtype=self.dtype, name="classifier")(x, train)
 
@@ -85,7 +89,7 @@ class MobileNetV2(nn.Module):
             blocks += [(expansion, make_divisible(c * self.alpha), s if i == 0 else 1) for i in range(repeats)]
         return blocks
 
-    def _inverted_residual(self, layer, x_BxHxWxC, features, expansion, stride, name, train):
+    def _inverted_residual(self, layer, drop_path, x_BxHxWxC, features, expansion, stride, name, train):
         """Expand, filter, project linearly; add the input where the shapes agree (Figure 4d)."""
         channels = x_BxHxWxC.shape[-1]
         y = x_BxHxWxC
@@ -94,4 +98,4 @@ class MobileNetV2(nn.Module):
         y = layer(None, 3, stride, name=f"{name}_depthwise")(y, train)
         activation = None if self.linear_bottleneck else self.activation
         y = layer(features, activation=activation, name=f"{name}_project")(y, train)
-        return x_BxHxWxC + y if self.residual and stride == 1 and channels == features else y
+        return x_BxHxWxC + drop_path(y) if self.residual and stride == 1 and channels == features else y

@@ -15,7 +15,14 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from mnet_jax.models.layers import Classifier, SqueezeExcite, conv_bn, limit_strides, make_divisible
+from mnet_jax.models.layers import (
+    Classifier,
+    SqueezeExcite,
+    conv_bn,
+    limit_strides,
+    make_divisible,
+    stochastic_depth,
+)
 
 STEM_FEATURES, STEM_STRIDE = 16, 2
 
@@ -70,6 +77,7 @@ class MobileNetV3(nn.Module):
       total_stride: input side over side of the last map; the last strides that are too many become 1.
       padding: see `layers.pads`.
       dropout: rate before the last dense layer.
+      drop_path: see `layers.stochastic_depth`; of blocks with an addition.
       bn_momentum, bn_epsilon: of the running statistics and of the variance.
       layers: "fast" or "textbook"; see `layers.ConvBN`.
       dtype: of the computation; parameters and statistics are float32.
@@ -85,6 +93,7 @@ class MobileNetV3(nn.Module):
     total_stride: int = 32
     padding: str = "same"
     dropout: float = 0.2
+    drop_path: float = 0.0
     bn_momentum: float = 0.997
     bn_epsilon: float = 1e-3
     layers: str = "fast"
@@ -96,7 +105,9 @@ class MobileNetV3(nn.Module):
         stem_stride, *strides = limit_strides((STEM_STRIDE, *(block[3] for block in self.BLOCKS)), self.total_stride)
         x = layer(self._width(STEM_FEATURES), 3, stem_stride, name="stem")(x_BxHxWxC, train)
         for i, (block, stride) in enumerate(zip(self.BLOCKS, strides, strict=True), start=1):
-            x = self._block(layer, x, block, stride, f"block{i:02d}", train)
+            name = f"block{i:02d}"
+            drop_path = stochastic_depth(self.drop_path, i - 1, len(self.BLOCKS), train, f"{name}_drop_path")
+            x = self._block(layer, drop_path, x, block, stride, name, train)
         x = layer(self._width(self.LAST_FEATURES), name="last")(x, train)
         hidden_features = make_divisible(self.HIDDEN_FEATURES * max(self.alpha, 1.0))
         classifier = Classifier(
@@ -107,7 +118,7 @@ class MobileNetV3(nn.Module):
     def _width(self, features: int) -> int:
         return make_divisible(features * self.alpha)
 
-    def _block(self, layer, x_BxHxWxC, block: Block, stride, name, train):
+    def _block(self, layer, drop_path, x_BxHxWxC, block: Block, stride, name, train):
         """Expand, filter, squeeze and excite, project linearly; add the input where the shapes agree (Figure 4)."""
         expansion, features, kernel_size, _, squeeze_excite, activation = block
         channels, features = x_BxHxWxC.shape[-1], self._width(features)
@@ -118,7 +129,7 @@ class MobileNetV3(nn.Module):
         if squeeze_excite:
             y = SqueezeExcite(self.dtype, name=f"{name}_squeeze_excite")(y)
         y = layer(features, activation=None, name=f"{name}_project")(y, train)
-        return x_BxHxWxC + y if stride == 1 and channels == features else y
+        return x_BxHxWxC + drop_path(y) if stride == 1 and channels == features else y
 
 
 class MobileNetV3Large(MobileNetV3):

@@ -11,6 +11,7 @@ import optax
 from ml_collections import ConfigDict
 
 from mnet_jax.data.augment import augment, standardize
+from mnet_jax.data.mixing import mix
 from mnet_jax.errors import UserError
 
 Metrics = dict[str, jax.Array]
@@ -73,13 +74,19 @@ def create_state(
     )
 
 
+def keys_of_step(rng: jax.Array, step: jax.Array) -> jax.Array:
+    """Three random keys of a step: of augmentation, of what the network drops, of mixing."""
+    return jax.random.split(jax.random.fold_in(rng, step), 3)
+
+
 def make_train_step(
     model: nn.Module, optimizer: optax.GradientTransformation, config: ConfigDict
 ) -> Callable[[TrainState, Mapping[str, jax.Array]], tuple[TrainState, Metrics]]:
     """`train_step(state, batch) -> (state, metrics)`.
 
     A batch is {"image": uint8 (batch, side, side, channels), "label": int32 (batch,)}; metrics are scalars of the
-    batch: {"loss", "grad_norm"}. Tracing it raises UserError where the network does not return logits.
+    batch: {"loss", "grad_norm"}, the loss that of mixed and smoothed labels. Tracing it raises UserError where the
+    network does not return logits.
 
     Args:
       model: as in `create_state`.
@@ -87,7 +94,7 @@ def make_train_step(
       config: resolved; where replicates differ, a traced scalar may stand for a number.
     """
 
-    def loss_of(params, state, images, labels, dropout_key):
+    def loss_of(params, state, images, targets, dropout_key):
         logits, updated = model.apply(
             {"params": params, "batch_stats": state.batch_stats},
             images,
@@ -96,14 +103,16 @@ def make_train_step(
             rngs={"dropout": dropout_key},
         )
         logits = _checked(logits, model, images, config)
-        targets = optax.smooth_labels(jax.nn.one_hot(labels, logits.shape[-1]), config.train.label_smoothing)
+        targets = optax.smooth_labels(targets, config.train.label_smoothing)
         return optax.softmax_cross_entropy(logits, targets).mean(), updated.get("batch_stats", {})
 
     def train_step(state, batch):
-        augment_key, dropout_key = jax.random.split(jax.random.fold_in(state.rng, state.step))
+        augment_key, dropout_key, mixing_key = keys_of_step(state.rng, state.step)
         images = augment(batch["image"], augment_key, config.data, config.input_size)
+        targets = jax.nn.one_hot(batch["label"], config.model.num_classes)
+        images, targets = mix(images, targets, mixing_key, config.train.mixup_alpha, config.train.cutmix_alpha)
         gradient = jax.value_and_grad(loss_of, has_aux=True)
-        (loss, batch_stats), grads = gradient(state.params, state, images, batch["label"], dropout_key)
+        (loss, batch_stats), grads = gradient(state.params, state, images, targets, dropout_key)
         updates, opt_state = optimizer.update(grads, state.opt_state, state.params)
         state = state.replace(
             step=state.step + 1,

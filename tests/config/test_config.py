@@ -31,6 +31,11 @@ from mnet_jax.train.inputs import settle
         ("input_size", 0, "must be positive"),
         ("input_size", 16.5, "must be of type int"),
         ("input_size", True, "must be of type int"),
+        ("data.augment", "trivial", r"did you mean trivialaugment\? \(known: none, trivialaugment, randaugment\)"),
+        ("data.augment_magnitude", 31, r"must be in \[0, 30\]"),
+        ("data.random_erasing", 1.1, r"must be in \[0, 1\]"),
+        ("train.mixup_alpha", -0.2, "must be 0 or more"),
+        ("model.drop_path", 0.2, r"mobilenet_v1 has no such option"),
         ("optim.name", "rmsprob", "did you mean rmsprop"),
         ("train.batch_size", 0, "must be positive"),
         ("seed", -1, r"must be in \[0"),
@@ -73,6 +78,7 @@ def other_value(field, value):
 CASES = {  # settings in which all fields have an effect
     "sgd": {},
     "rmsprop": {"optim.name": "rmsprop", "optim.schedule": "exponential"},
+    "randaugment": {"data.augment": "randaugment"},
     "crops": {"data.crop": "inception", "data.cache_side": 32},
     "folder": {"data.name": "image_folder", "data.fingerprint": "0123"},
 }

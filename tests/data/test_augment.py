@@ -5,6 +5,7 @@ import pytest
 from PIL import Image
 
 from mnet_jax.data.augment import augment, standardize
+from mnet_jax.devices.mesh import make_mesh, sharded_on
 
 
 @pytest.fixture
@@ -57,3 +58,35 @@ def test_an_image_is_augmented_by_the_key_alone(images, data):
     first, again = jitted(images, jax.random.key(1)), jitted(jnp.asarray(images), jax.random.key(1))
     np.testing.assert_array_equal(first, again)
     assert not np.allclose(first, jitted(images, jax.random.key(2)))
+
+
+ALL_ON = {"crop": "shift", "flip": True, "augment": "trivialaugment", "random_erasing": 0.5}
+
+
+def test_what_was_drawn_before_there_were_more_augmentations_is_drawn_still():
+    """Of the keys that a key is split into, the first two are those of a split in two."""
+    key = jax.random.PRNGKey(3)
+    for count in (3, 4):
+        np.testing.assert_array_equal(jax.random.split(key, count)[:2], jax.random.split(key))
+
+
+def test_an_image_does_not_depend_on_the_batch_behind_it(images, data):
+    data.update(ALL_ON)
+    jitted = jax.jit(lambda x: augment(x, jax.random.key(1), data, 6))
+    together = np.asarray(jitted(images))
+    np.testing.assert_array_equal(jitted(images[:16]), together[:16])
+    data.update(augment="none", random_erasing=0.0)
+    plain = augment(images, jax.random.key(1), data, 6)
+    assert 0.7 < (together != plain).any((1, 2, 3)).mean() <= 1, "most images go through an operation or lose a part"
+
+
+@pytest.mark.skipif(jax.device_count() < 8, reason="needs JAX_NUM_CPU_DEVICES=8")
+def test_8_devices_augment_as_one_does_each_its_own_images(images, data):
+    data.update(ALL_ON)
+    jitted = jax.jit(lambda x: augment(x, jax.random.key(1), data, 6))
+    sharded = jax.device_put(images, sharded_on(make_mesh()))
+    on_8 = jitted.lower(sharded).compile()
+    assert len(on_8(sharded).sharding.device_set) == 8
+    np.testing.assert_array_equal(on_8(sharded), jitted(images))
+    words = set(on_8.as_text().replace("(", " ").split())
+    assert not {"all-gather", "all-reduce", "all-to-all", "collective-permute"} & words

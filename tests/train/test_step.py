@@ -6,6 +6,7 @@ import pytest
 from mnet_jax.config.durations import in_steps
 from mnet_jax.config.resolve import resolve
 from mnet_jax.data.augment import augment
+from mnet_jax.data.mixing import mix
 from mnet_jax.devices.mesh import make_mesh, replicated_on, sharded_on
 from mnet_jax.models import registry
 from mnet_jax.train import optim, step
@@ -124,6 +125,23 @@ def test_the_loss_is_the_cross_entropy_with_smoothed_labels(tiny, smoothing):
     own = log_p[np.arange(16), batch["label"]]
     expected = -((1 - smoothing) * own + smoothing * log_p.mean(axis=1)).mean()
     assert abs(log_p.mean() - own.mean()) > 1e-3, "or no strength of smoothing would show"
+    assert float(train_step(state, batch)[1]["loss"]) == pytest.approx(expected, rel=1e-5)
+
+
+@pytest.mark.parametrize("alphas", [(0.4, 0.0), (0.0, 1.0)], ids=["mixup", "cutmix"])
+def test_mixed_labels_are_smoothed_after_they_are_mixed(small, alphas):
+    """As PyTorch's `CrossEntropyLoss(label_smoothing)` does to targets that torchvision mixed."""
+    small.train.update(label_smoothing=0.1, mixup_alpha=alphas[0], cutmix_alpha=alphas[1])
+    config, batch = resolve(small), batch_of(16)
+    model, train_step, state = make(config)
+    augment_key, dropout_key, mixing_key = step.keys_of_step(state.rng, state.step)
+    images = augment(batch["image"], augment_key, config.data, config.input_size)
+    images, targets = mix(images, np.eye(10, dtype=np.float32)[batch["label"]], mixing_key, *alphas)
+    variables = {"params": state.params, "batch_stats": state.batch_stats}
+    logits, _ = model.apply(variables, images, train=True, mutable=["batch_stats"], rngs={"dropout": dropout_key})
+    log_p = np.asarray(jax.nn.log_softmax(logits.astype(np.float32)), np.float64)
+    expected = -(0.9 * (np.asarray(targets) * log_p).sum(1) + 0.1 * log_p.mean(1)).mean()
+    assert 0.02 < np.max(targets, axis=1).min() < 0.98, "the labels must be mixed"
     assert float(train_step(state, batch)[1]["loss"]) == pytest.approx(expected, rel=1e-5)
 
 
