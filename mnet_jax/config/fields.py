@@ -338,6 +338,15 @@ FIELDS = (
         has_effect=_trains,
     ),
     Field(
+        "train.precise_bn_images",
+        int,
+        0,
+        "Training images, in whole batches, over which batch statistics are estimated anew to evaluate; 0 for none.",
+        NOT_NEGATIVE,
+        "images",
+        _trains,
+    ),
+    Field(
         "train.vmap_replicates",
         bool,
         False,

@@ -249,5 +249,10 @@ def _check_together(config: ConfigDict) -> None:
             f"config.data.cache_side={config.data.cache_side}: shrinks large images for --config.data.crop=inception; "
             f"it is {config.data.crop!r}"
         )
+    if 0 < config.train.precise_bn_images < config.train.batch_size:
+        raise UserError(
+            f"config.train.precise_bn_images={config.train.precise_bn_images}: must be 0, or one batch at least "
+            f"(config.train.batch_size={config.train.batch_size})"
+        )
     if config.train.epochs == 0 and config.train.init_from is None:
         raise UserError("config.train.epochs=0.0: must be positive where config.train.init_from names no weights")

@@ -55,15 +55,23 @@ class Checkpoints:
         """The step of the newest checkpoint, sound or not; None where there is none."""
         return self._manager.latest_step()
 
-    def save(self, step: int, state: Any, clock: Clock) -> None:
-        """Saves a pytree of arrays and the fields of the trial's `clock.Clock`; a step that is there is left as it is.
+    def save(self, step: int, state: Any, clock: Clock, anew: bool = False) -> None:
+        """Saves a pytree of arrays and the fields of the trial's `clock.Clock`.
 
         The arrays are copied first: the next training step may overwrite the device's buffers.
+
+        Args:
+          step: of the state. What is there of it is left as it is.
+          state: the arrays.
+          clock: the fields.
+          anew: what is there of the step is deleted; until its successor is written, the one before is the newest.
         """
-        if step == self.latest_step():
+        if step == self.latest_step() and not anew:
             return
         state = jax.tree.map(np.array, jax.device_get(state))
         self._manager.wait_until_finished()
+        if step == self.latest_step():
+            self._manager.delete(step)
         self._saving = step
         self._manager.save(
             step, args=ocp.args.Composite(state=ocp.args.StandardSave(state), clock=ocp.args.JsonSave(clock))

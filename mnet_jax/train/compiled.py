@@ -19,7 +19,7 @@ from ml_collections import ConfigDict
 from mnet_jax.config.durations import in_steps
 from mnet_jax.devices.mesh import check_batch, replicated_on, sharded_on
 from mnet_jax.models import registry
-from mnet_jax.train import hyperparameters, optim, step
+from mnet_jax.train import hyperparameters, optim, precise_bn, step
 
 
 @contextlib.contextmanager
@@ -44,10 +44,13 @@ class CompiledSteps:
       abstract_state, abstract_batch: the shapes of a `step.TrainState` and of a training batch.
       create: `(seed) -> state`.
       eval_step: `(variables, batch) -> sums`, see `step.make_eval_step`.
+      precise_batches: training batches over which an evaluation estimates batch statistics anew.
+      precise_step: `(variables, rng, step, batch) -> batch_stats`, see `precise_bn.make_precise_step`; only where there
+        are such batches.
     """
 
     def __init__(self, config: ConfigDict, num_train: int, mesh: Mesh, threads: concurrent.futures.Executor):
-        """Begins to compile `create` and `eval_step`.
+        """Begins to compile all but `train_step`.
 
         Args:
           config: resolved, of any of the trials.
@@ -84,6 +87,14 @@ class CompiledSteps:
             self.abstract_state.evaluated(),
             self.abstract_batch | {"mask": jax.ShapeDtypeStruct((batch_size,), np.float32)},
         )
+        self.precise_batches = precise_bn.num_batches(config, num_train)
+        if self.precise_batches:
+            state = self.abstract_state
+            self.precise_step = self.compile(
+                precise_bn.make_precise_step(self.model, config),
+                (self.replicated, self.replicated, self.replicated, self.sharded),
+                *(state.evaluated(), state.rng, state.step, self.abstract_batch),
+            )
 
     @functools.cached_property
     def train_step(self) -> concurrent.futures.Future:

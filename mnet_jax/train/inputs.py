@@ -31,11 +31,12 @@ def settle(config: ConfigDict, overrides: Mapping[str, Any] | None = None) -> Co
 
 
 def prepare(config: ConfigDict) -> None:
-    """Prepares the data of a resolved config, and looks whether its batch and its weights fit.
+    """Prepares the data of a resolved config, and looks whether its batch, its network and its weights fit.
 
     Raises:
       UserError: raw files are missing or damaged, a split is empty, a trial run of tuning would choose on images of
-        another split, a batch has more images than the training split, or the weights do not fit the network.
+        another split, a batch has more images than the training split, the network has no statistics to estimate anew,
+        or the weights do not fit it.
     """
     from mnet_jax.data import cache, checks, sources
 
@@ -54,6 +55,10 @@ def prepare(config: ConfigDict) -> None:
             raise UserError(
                 f"config.train.epochs={config.train.epochs}: {steps:,} steps; there can be {_MOST_STEPS - 1:,}"
             )
+        if config.train.precise_bn_images:
+            from mnet_jax.train import precise_bn
+
+            precise_bn.check(config)
     if config.train.init_from is not None:
         from mnet_jax.pretrained import recipes
 

@@ -17,6 +17,7 @@ from mnet_jax.errors import UserError
 from mnet_jax.train.clock import Stopwatch
 from mnet_jax.train.compiled import CompiledSteps, compilers
 from mnet_jax.train.evaluation import Tally
+from mnet_jax.train.precise_bn import Estimate, Variables
 from mnet_jax.train.replicates import Replicates, alike_ones
 from mnet_jax.train.step import TrainState
 from mnet_jax.train.trial import Diverged, Trial
@@ -75,9 +76,9 @@ class _Loop:
                 with self._recorded(trial.folder):
                     trial.end_tuning()
             finals = [trial for trial in self._trials if not trial.config.tuning]
-            for trial, scores in self._evaluate(finals, self._config.data.test_split):
+            for trial, variables, scores in self._evaluate(finals, self._config.data.test_split):
                 with self._recorded(trial.folder):
-                    trial.finish(self._state_of(trial), scores)
+                    trial.finish(self._state_of(trial).with_evaluated(variables), scores)
         except Interrupted as error:
             self._leave(str(error))
             raise
@@ -170,7 +171,7 @@ class _Loop:
         """Evaluates those for which that is due on the validation split; True if there are any."""
         split = self._config.data.validation_split
         due = [trial for trial in trials if split and trial.is_evaluation_due()]
-        for trial, scores in self._evaluate(due, split):
+        for trial, _, scores in self._evaluate(due, split):
             with self._recorded(trial.folder):
                 trial.log_validation(scores)
         return bool(due)
@@ -181,13 +182,13 @@ class _Loop:
                 with self._recorded(trial.folder):
                     trial.save(self._state_of(trial))
 
-    def _evaluate(self, trials: Sequence[Trial], split: str) -> list[tuple[Trial, dict]]:
-        """The scores of trials that are evaluated on the same batches, one by one at the same time."""
+    def _evaluate(self, trials: Sequence[Trial], split: str) -> list[tuple[Trial, Variables, dict]]:
+        """Variables and scores of trials that are evaluated on the same batches, one by one at the same time."""
+        estimates = self._estimated(trials)
         tallies: dict[Trial, Tally] = {}
-        for trial in trials:
+        for trial in [trial for trial in estimates if trial in self._trials]:
             with self._recorded(trial.folder):
-                trial.flush()
-                tallies[trial] = Tally(trial.compiled.eval_step.result(), self._state_of(trial).evaluated())
+                tallies[trial] = Tally(trial.compiled.eval_step.result(), estimates[trial].variables)
         if not tallies:
             return []
         for batch in self._stream(split).evaluation_batches(self._config.train.batch_size):
@@ -198,8 +199,25 @@ class _Loop:
         scores = []
         for trial in [trial for trial in tallies if trial in self._trials]:
             with self._recorded(trial.folder):
-                scores.append((trial, tallies[trial].scores()))
+                scores.append((trial, estimates[trial].variables, tallies[trial].scores()))
         return scores
+
+    def _estimated(self, trials: Sequence[Trial]) -> dict[Trial, Estimate]:
+        """The variables that are evaluated, with batch statistics from training batches that the trials share."""
+        estimates: dict[Trial, Estimate] = {}
+        for trial in trials:
+            with self._recorded(trial.folder):
+                trial.flush()
+                estimates[trial] = Estimate(trial.compiled, self._state_of(trial))
+        if last := max((estimate.num_batches for estimate in estimates.values()), default=0):
+            stream = self._stream(self._config.data.train_split)
+            with contextlib.closing(stream.training_batches(self._config.train.batch_size, 0, last)) as batches:
+                for step, batch in enumerate(batches):
+                    self._interruption.check()
+                    for trial in [trial for trial in estimates if trial in self._trials]:
+                        with self._recorded(trial.folder):
+                            estimates[trial].add(step, batch)
+        return estimates
 
     @property
     def _trials(self) -> list[Trial]:

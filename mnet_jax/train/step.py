@@ -40,6 +40,10 @@ class TrainState:
         """The variables that are evaluated: the moving averages where there are any."""
         return self.ema or {"params": self.params, "batch_stats": self.batch_stats}
 
+    def with_evaluated(self, variables: Mapping[str, Any]) -> "TrainState":
+        """The state whose `evaluated` variables are these."""
+        return self.replace(ema=variables) if self.ema else self.replace(**variables)
+
 
 def create_state(
     model: nn.Module, optimizer: optax.GradientTransformation, config: ConfigDict, seed: int | jax.Array

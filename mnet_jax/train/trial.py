@@ -125,13 +125,15 @@ class Trial:
             self.folder.set_validation(row | {"images": scores["count"], "correct": as_text(scores["correct"])})
         _log.info("%s: epoch %.2f: validation %s", self.folder.name, self._epoch(self.step), _in_words(row))
 
-    def save(self, state: TrainState) -> None:
+    def save(self, state: TrainState, anew: bool = False) -> None:
         """Copies the present state on the devices; `log`, `flush` or `close` makes a checkpoint of the copy.
 
-        It is written after the losses of the same steps were read: no state that diverged is kept.
+        It is written after the losses of the same steps were read: no state that diverged is kept. A checkpoint of this
+        step stays as it is, unless it is to be written `anew`.
         """
         self._end_row()
-        self._unwritten.append(functools.partial(self._write_checkpoint, self.step, jax.tree.map(jnp.copy, state)))
+        state = jax.tree.map(jnp.copy, state)
+        self._unwritten.append(functools.partial(self._write_checkpoint, self.step, state, anew))
 
     def close(self) -> None:
         """As `flush`, and waits for the checkpoint that is being written."""
@@ -149,11 +151,11 @@ class Trial:
         """Writes the last checkpoint, which images are right, the result, and the status `done`.
 
         Args:
-          state: at the end.
+          state: at the end, with the variables that were evaluated.
           scores: on the test split, as `Tally.scores` returns them.
         """
         self.clock.lap()
-        self.save(state)
+        self.save(state, anew=self.compiled.precise_batches > 0)
         self.close()
         result: dict[str, Any] = {
             **{key: scores[key] for key in ("top1", "top5", "loss")},
@@ -213,8 +215,8 @@ class Trial:
             steps_per_second=len(metrics) / seconds,
         )
 
-    def _write_checkpoint(self, at_step: int, state: TrainState) -> None:
-        self._checkpoints.save(at_step, state, dataclasses.asdict(self.clock))
+    def _write_checkpoint(self, at_step: int, state: TrainState, anew: bool) -> None:
+        self._checkpoints.save(at_step, state, dataclasses.asdict(self.clock), anew)
         self.clock.lap()
 
     def _append(self, at_step: int, **row) -> None:

@@ -35,6 +35,7 @@ from mnet_jax.train.inputs import settle
         ("data.augment_magnitude", 31, r"must be in \[0, 30\]"),
         ("data.random_erasing", 1.1, r"must be in \[0, 1\]"),
         ("train.mixup_alpha", -0.2, "must be 0 or more"),
+        ("train.precise_bn_images", 63, r"must be 0, or one batch at least \(config\.train\.batch_size=64\)"),
         ("model.drop_path", 0.2, r"mobilenet_v1 has no such option"),
         ("optim.name", "rmsprob", "did you mean rmsprop"),
         ("train.batch_size", 0, "must be positive"),

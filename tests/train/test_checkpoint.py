@@ -73,6 +73,17 @@ def test_saving_a_step_again_keeps_the_first(tmp_path):
     checkpoints.close()
 
 
+def test_saving_a_step_anew_replaces_it_and_its_checksums(tmp_path):
+    saved(tmp_path, 3, 5)
+    checkpoints = Checkpoints(tmp_path)
+    checkpoints.save(5, state(2.0), CLOCK, anew=True)
+    checkpoints.close()
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["3", "5"]
+    restored, clock = Checkpoints(tmp_path).restore(abstract())
+    assert float(restored["params"]["kernel"][0, 0]) == 2.0
+    assert clock == CLOCK
+
+
 def harm(path: pathlib.Path, kind, moment):
     """Damages one file of a checkpoint, at a random place."""
     content = bytearray(path.read_bytes())
