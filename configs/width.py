@@ -1,6 +1,7 @@
 """Width: accuracy falls smoothly with alpha at the full input size (V1 paper, Table 6).
 
     python -m mnet_jax.sweep --config configs/width.py[:mnist5k | :fashion_mnist | :cifar10 | :imagenet | :image_folder]
+    python -m mnet_jax.sweep --config configs/width.py:imagenet_modern
 
 mnist5k (the default)
     Device: 2 CPU cores, 4 minutes. Mult-Adds: 52.3, 29.6, 13.3, 3.4 million. Top-1: 0.970, 0.969, 0.964, 0.959.
@@ -11,6 +12,8 @@ cifar10
 imagenet (the papers' setting; mnet_jax/config/presets.py names its sources)
     Device: not run here. Mult-Adds: 569, 325, 149, 41 million.
     Top-1: published 0.709, 0.684, 0.633, 0.498.
+imagenet_modern (torchvision's "new recipe", 600 epochs; the same file names its sources)
+    Device: not run here. Mult-Adds: as imagenet. Top-1: published for V2 0.722, for V3 large 0.753, at alpha 1.
 image_folder (pictures of your own: docs/data.md)
     Device: not run. Top-1: not measured. Mult-Adds: as imagenet, but for the last layer.
 

@@ -177,3 +177,14 @@ def test_small_presets_keep_the_papers_ratios():
     assert presets.input_sizes(presets.get("mnist5k")) == (28, 24, 20, 16)
     assert presets.input_sizes(presets.get("cifar10")) == (32, 27, 23, 18)
     assert presets.input_sizes(presets.get("imagenet")) == (224, 192, 160, 128)
+
+
+def test_the_modern_recipe_has_the_steps_and_the_averages_of_torchvisions():
+    """600 epochs of 1,281,167 images in batches of 8 x 128; `adjust` and `alpha` are those of its train.py."""
+    config = resolve(presets.get("imagenet_modern"), {"model.name": "mobilenet_v2"})
+    steps = in_steps(config, 1_281_167)
+    assert (steps.epochs, steps.total, steps.warmup) == (600, 750_684, 6256)
+    adjust = 8 * 128 * 32 / 600
+    alpha = min(1.0, (1.0 - 0.99998) * adjust)
+    assert config.train.ema_decay**32 == pytest.approx(1 - alpha, abs=1e-5)
+    assert config.input_size / config.data.eval_crop_fraction == pytest.approx(232)

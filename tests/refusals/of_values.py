@@ -6,6 +6,17 @@ from tests.refusals.case import Case, config
 
 _FILE = {"config.py": config()}
 
+_WITHOUT_STATISTICS = """import flax.linen as nn
+
+
+class Plain(nn.Module):
+    num_classes: int
+
+    @nn.compact
+    def __call__(self, x, train):
+        return nn.Dense(self.num_classes)(x.mean((1, 2)))
+"""
+
 
 def _set(what: str, *fields: str, files=None, reads: bool = False) -> Case:
     flags = shlex.join(f"--config.{field}" for field in fields)
@@ -37,6 +48,7 @@ CASES = (
     _set("a shift as large as the image", "data.crop_padding=28"),
     _set("an unknown crop", "data.crop=inceptoin"),
     _set("an unknown filter", "data.eval_filter=bicubc"),
+    _set("an unknown policy", "data.augment=trivalaugment"),
     _set("a cache without large images", "data.cache_side=32"),
     _set("a quality above 100", "data.cache_quality=200"),
     _set("an unknown split", "data.train_split=trian", reads=True),
@@ -54,6 +66,14 @@ CASES = (
     _set("epochs of infinity", "train.epochs=inf"),
     _set("no epochs and no weights", "train.epochs=0"),
     _set("a billion epochs", "train.epochs=1e15", reads=True),
+    _set("statistics of less than a batch", "train.precise_bn_images=16"),
+    _set(
+        "statistics of a network that has none",
+        "model.name=nets.py:Plain",
+        "train.precise_bn_images=64",
+        files=_FILE | {"nets.py": _WITHOUT_STATISTICS},
+        reads=True,
+    ),
     _set("a seed of 33 bits", "seed=4294967296"),
     _set("a seed in words", "sweep.seed=('one',)"),
     _set("an unknown precision", "model.dtype=float61"),
