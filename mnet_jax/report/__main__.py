@@ -1,10 +1,13 @@
-"""The trials of a sweep to a table and plots, from files alone.
+"""The trials of a sweep to a table, plots and a law, from files alone.
 
     python -m mnet_jax.report --workdir DIR [--workdir DIR2 ... --output DIR3]
+    python -m mnet_jax.report --workdir DIR --predict alpha=0.6,input_size=176
+    python -m mnet_jax.report --workdir DIR --budget 100e6
+    python -m mnet_jax.report --published mobilenet_v1 --output DIR
 
 collects `results.csv` anew from the folders of the trials; where only the table is left, as in `experiments/`, it is
-read. Draws `accuracy_vs_mult_adds.png` and `accuracy_vs_params.png`. Several workdirs become one table and one pair of
-plots, in a folder of their own.
+read. Draws `accuracy_vs_mult_adds.png` and `accuracy_vs_params.png`, and writes `law.json`. Several workdirs become one
+table and one pair of plots, in a folder of their own. `--published` does so for the papers' accuracies on ImageNet.
 """
 
 import argparse
@@ -12,10 +15,11 @@ import sys
 from collections.abc import Sequence
 from typing import NoReturn
 
-from mnet_jax.errors import UserError, told
+from mnet_jax.errors import UserError, nearest, told
+from mnet_jax.report import findings, published, questions
 from mnet_jax.report.plots import draw
 from mnet_jax.report.tables import as_summary, as_table
-from mnet_jax.workdir import results
+from mnet_jax.workdir import predictions, results
 from mnet_jax.workdir.files import Workdir
 
 
@@ -27,33 +31,72 @@ class _Parser(argparse.ArgumentParser):
 def main(arguments: Sequence[str] | None = None) -> int:
     parser = _Parser(prog="python -m mnet_jax.report", description=__doc__.partition("\n")[0])
     parser.add_argument(
-        "--workdir", required=True, action="append", help="folder of a sweep, with trials or a results.csv; repeatable"
+        "--workdir", action="append", help="folder of a sweep, with trials or a results.csv; repeatable"
     )
+    parser.add_argument("--published", metavar="FAMILY", help=f"in place of a workdir: {' or '.join(published.GRIDS)}")
     parser.add_argument("--output", help="folder for the table and the plots, if not the workdir")
+    parser.add_argument("--predict", metavar="PLACE", help="ask for an accuracy: alpha=0.6,input_size=176")
+    parser.add_argument("--budget", metavar="MULT_ADDS", help="ask for the best cell of at most as many: 100e6 or 100M")
     given = parser.parse_args(arguments)
-    if len(given.workdir) > 1 and given.output is None:
-        parser.error("several workdirs need --output DIR, a folder for the table and the plots of all of them")
-    target = Workdir(given.output or given.workdir[0])
-    if given.output and target.has_trials():
-        parser.error(f"--output {given.output}: is a workdir with trials of its own; choose another folder")
     try:
-        rows = results.results(*given.workdir)
-        if given.output and target.results_path.exists():
-            left_out = {row["trial"] for row in results.read(target.results_path)} - {row["trial"] for row in rows}
-            if left_out:
-                parser.error(f"--output {given.output}: its table has {min(left_out)}, which no --workdir has")
+        _check(given)
+        place = None if given.predict is None else questions.parse_place(given.predict)
+        budget = None if given.budget is None else questions.parse_budget(given.budget)
+        target = Workdir(given.output or given.workdir[0])
+        rows = _rows(given, target)
+        correct, remarks = ({}, []) if given.published else predictions.of_workdirs(given.workdir, rows)
+        found = findings.find(rows, correct)
+        if place is not None:
+            questions.check_place(place, found)
         target.path.mkdir(parents=True, exist_ok=True)
         if given.output or target.has_trials():
             results.write(target, rows)
+        if given.output and correct:
+            predictions.write_all(target, correct)
+        findings.write(target, found)
         paths = draw(target)
     except UserError as error:
         parser.error(str(error))
     except OSError as error:
         parser.error(f"cannot write {target.path}: {error.strerror}")
-    complaints = "\n".join(f"{row['trial']} {row['status']}: {row['error']}" for row in rows if row["error"])
-    print(*filter(None, (as_table(rows), as_summary(rows), complaints)), sep="\n\n")
-    print("\n".join(paths) or "no trial is done yet: nothing to draw")
+    complaints = "\n".join(
+        [*(f"{row['trial']} {row['status']}: {row['error']}" for row in rows if row["error"]), *remarks]
+    )
+    print(*filter(None, (as_table(rows), as_summary(rows), complaints, findings.as_text(found))), sep="\n\n")
+    print("\n".join(["", *paths]) if paths else "no trial is done yet: nothing to draw")
+    if place is not None:
+        print("", questions.predicted(place, found), sep="\n")
+    if budget is not None:
+        print("", questions.afforded(budget, found), sep="\n")
     return 0
+
+
+def _check(given: argparse.Namespace) -> None:
+    """Raises UserError where flags are missing or contradict each other."""
+    if given.published is None and not given.workdir:
+        raise UserError("--workdir DIR is missing, or --published FAMILY --output DIR")
+    if given.published is not None:
+        if given.workdir:
+            raise UserError("--workdir has no effect beside --published, whose cells are the papers'")
+        if given.published not in published.GRIDS:
+            hint = nearest(given.published, published.GRIDS) or f"; there are {' and '.join(published.GRIDS)}"
+            raise UserError(f"--published {given.published}: no published grid of that name{hint}")
+        if given.output is None:
+            raise UserError("--published needs --output DIR, a folder for the table, the plots and law.json")
+    elif len(given.workdir) > 1 and given.output is None:
+        raise UserError("several workdirs need --output DIR, a folder for the table and the plots of all of them")
+
+
+def _rows(given: argparse.Namespace, target: Workdir) -> results.Rows:
+    """What is to be reported, after a look at what is there already."""
+    if given.output and target.has_trials():
+        raise UserError(f"--output {given.output}: is a workdir with trials of its own; choose another folder")
+    rows = published.table(given.published) if given.published else results.results(*given.workdir)
+    if given.output and target.results_path.exists():
+        left_out = {row["trial"] for row in results.read(target.results_path)} - {row["trial"] for row in rows}
+        if left_out:
+            raise UserError(f"--output {given.output}: its table has {min(left_out)}, which no --workdir has")
+    return rows
 
 
 if __name__ == "__main__":

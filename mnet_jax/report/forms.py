@@ -7,7 +7,7 @@ natural; alpha counts from 1, the input size and the Mult-Adds from the largest 
 import dataclasses
 import functools
 import itertools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 from scipy.optimize import least_squares, leastsq
@@ -17,6 +17,8 @@ _FLOORS, _EXPONENTS = (0.05, 0.5, 0.9), (0.2, 0.6, 1.5)  # starts: shares of the
 _STEEPEST = 5.0  # exponent
 _TOLERANCE = 1e-10  # with the usual 1e-8 and residuals of order 1 fits stop early: arXiv 2404.10102
 _SCALE = 100  # of the residuals, for the same reason
+_PATIENCE = 100  # evaluations without bounds; those that stay within them need some 20
+_CONVERGED = (1, 2, 3, 4)  # what `leastsq` says then
 _AT_BOUND = 1e-3  # relative distance from a bound that counts as being there
 
 AXES = ("alpha", "input_size")
@@ -101,17 +103,12 @@ class Floor:
 
     def fit(self, places: Places, errors: np.ndarray, weights: np.ndarray) -> np.ndarray:
         """As `Linear.fit`: the best from nine starts within the bounds."""
-        x = self.features(places)
-        return np.stack([self._best(_Residuals(x, own, weights)) for own in errors])
+        problems = self._problems(places, errors, weights)
+        return np.stack([min(map(problem.solve, problem.starts()), key=problem.cost) for problem in problems])
 
     def refit(self, places: Places, errors: np.ndarray, weights: np.ndarray, start: np.ndarray) -> np.ndarray:
-        """As `fit`, from one start (coefficients,), such as the fit to what the errors were drawn from.
-
-        Without bounds first, which is faster; a solution that lies within them is one of the bounded problem.
-        """
-        x = self.features(places)
-        free = np.r_[start[0], np.log(start[1]), start[2:]]
-        return np.stack([self._from_near(_Residuals(x, own, weights), free) for own in errors])
+        """As `fit`, from one start (coefficients,), such as the fit to what the errors were drawn from."""
+        return np.stack([problem.solve(start) for problem in self._problems(places, errors, weights)])
 
     def predict(self, found: np.ndarray, places: Places) -> np.ndarray:
         floor, scale, exponents = found[..., :1], found[..., 1:2], found[..., 2:]
@@ -121,23 +118,13 @@ class Floor:
         share, exponents = found[:, 0] / errors.min(1), found[:, 2:]
         return _is_at_bound(share, 1.0) | _is_at_bound(exponents, _STEEPEST).any(1)
 
-    def _best(self, residuals: "_Residuals") -> np.ndarray:
-        found = [residuals.bounded(start) for start in residuals.starts()]
-        return min(found, key=lambda solution: solution[0])[1]
-
-    def _from_near(self, residuals: "_Residuals", start: np.ndarray) -> np.ndarray:
-        with np.errstate(all="ignore"):  # outside the bounds the error may be negative
-            free, *_ = leastsq(
-                residuals, start, Dfun=residuals.jacobian, ftol=_TOLERANCE, xtol=_TOLERANCE, full_output=True
-            )
-        if not residuals.is_inside(free):
-            _, free = residuals.bounded(start)
-            return free
-        return np.r_[free[0], np.exp(free[1]), free[2:]]
+    def _problems(self, places: Places, errors: np.ndarray, weights: np.ndarray) -> list["_Problem"]:
+        x = self.features(places)
+        return [_Problem(x, own, weights) for own in errors]
 
 
-class _Residuals:
-    """ln(model) - ln(error), times a scale, for the parameters (E, ln A, exponents)."""
+class _Problem:
+    """Least squares on ln(model) - ln(error), times a scale, over (E, ln A, exponents)."""
 
     def __init__(self, x: np.ndarray, errors: np.ndarray, weights: np.ndarray):
         self._x, self._errors = x, errors
@@ -146,30 +133,42 @@ class _Residuals:
         self._low = np.r_[0.0, -np.inf, np.zeros(x.shape[1])]
         self._high = np.r_[self._smallest, np.inf, np.full(x.shape[1], _STEEPEST)]
 
-    def __call__(self, at: np.ndarray) -> np.ndarray:
-        return self._root * (np.log((at[0] + self._power(at)) / self._errors))
-
-    def jacobian(self, at: np.ndarray) -> np.ndarray:
-        power = self._power(at)
-        by = np.column_stack([np.ones_like(power), power, -power[:, np.newaxis] * self._x])
-        return by * (self._root / (at[0] + power))[:, np.newaxis]
-
-    def starts(self):
+    def starts(self) -> Iterator[np.ndarray]:
+        """(E, A, exponents)."""
         for share, exponent in itertools.product(_FLOORS, _EXPONENTS):
             floor = share * self._smallest
             exponents = np.full(self._x.shape[1], exponent)
             scale = np.mean(np.log(self._errors - floor) + self._x @ exponents)
-            yield np.r_[floor, scale, exponents]
+            yield np.r_[floor, np.exp(scale), exponents]
 
-    def bounded(self, start: np.ndarray) -> tuple[float, np.ndarray]:
-        """The cost of the solution from a start, and the solution as (E, A, exponents)."""
-        inside = np.clip(start, self._low, self._high)
-        settings = {"x_scale": "jac", "ftol": _TOLERANCE, "xtol": _TOLERANCE, "gtol": _TOLERANCE}
-        found = least_squares(self, inside, self.jacobian, bounds=(self._low, self._high), **settings)
-        return found.cost, np.r_[found.x[0], np.exp(found.x[1]), found.x[2:]]
+    def solve(self, start: np.ndarray) -> np.ndarray:
+        """(E, A, exponents) from a start.
 
-    def is_inside(self, at: np.ndarray) -> bool:
-        return bool(np.isfinite(at).all() and (at > self._low).all() and (at < self._high).all())
+        Without bounds first, which is faster: what lies within them solves the bounded problem, too.
+        """
+        start = np.r_[start[0], np.log(start[1]), start[2:]]
+        precise = {"ftol": _TOLERANCE, "xtol": _TOLERANCE, "gtol": _TOLERANCE}
+        with np.errstate(all="ignore"):  # outside the bounds the error may be negative
+            found, *_, flag = leastsq(
+                self._residuals, start, Dfun=self._jacobian, full_output=True, maxfev=_PATIENCE, **precise
+            )
+        if flag not in _CONVERGED or not ((found > self._low) & (found < self._high)).all():
+            bounds = (self._low, self._high)
+            inside = np.clip(start, *bounds)
+            found = least_squares(self._residuals, inside, self._jacobian, bounds, x_scale="jac", **precise).x
+        return np.r_[found[0], np.exp(found[1]), found[2:]]
+
+    def cost(self, found: np.ndarray) -> float:
+        """The sum of squares of a solution as `solve` returns it."""
+        return float((self._residuals(np.r_[found[0], np.log(found[1]), found[2:]]) ** 2).sum())
+
+    def _residuals(self, at: np.ndarray) -> np.ndarray:
+        return self._root * np.log((at[0] + self._power(at)) / self._errors)
+
+    def _jacobian(self, at: np.ndarray) -> np.ndarray:
+        power = self._power(at)
+        by = np.column_stack([np.ones_like(power), power, -power[:, np.newaxis] * self._x])
+        return by * (self._root / (at[0] + power))[:, np.newaxis]
 
     def _power(self, at: np.ndarray) -> np.ndarray:
         return np.exp(at[1] - self._x @ at[2:])

@@ -19,6 +19,7 @@ _NEEDS = {  # cells, and levels on each axis that is in the form
 }
 _WORST_CONDITION = 6.0  # of standardised features; a correlation of 0.95 of two. Full grids have 1 to 3
 _MOST_AT_BOUND = 0.05  # share of the draws
+_PARTS = 20  # in which the draws are fitted
 _QUANTILES = (2.5, 97.5)  # per cent
 
 
@@ -120,12 +121,22 @@ def fit_form(family: Family, form: Form, draws: bootstrap.Draws | None) -> Fit:
     misses = np.array([_miss(family, form, i) for i in range(len(family.cells))])
     if draws is None:
         return Fit(form, family, None, found, None, misses)
-    drawn = form.refit(family.places, draws.errors, family.weights, found)
-    share = float(form.is_at_bound(drawn, draws.errors).mean())
-    if share > _MOST_AT_BOUND:
-        refused = f"the floor is not identified: {share:.0%} of the draws end at a bound; quote log_linear"
-        return Fit(form, family, refused)
+    drawn = _redrawn(form, family, draws.errors, found)
+    if drawn is None:
+        refused = f"the floor is not identified: more than {_MOST_AT_BOUND:.0%} of the draws end at a bound"
+        return Fit(form, family, f"{refused}; quote log_linear")
     return Fit(form, family, None, found, drawn, misses)
+
+
+def _redrawn(form: Form, family: Family, errors: np.ndarray, found: np.ndarray) -> np.ndarray | None:
+    """The coefficients of each draw, or None as soon as too many of them lie at a bound."""
+    drawn, num_at_bound = [], 0
+    for part in np.array_split(errors, _PARTS):
+        drawn.append(form.refit(family.places, part, family.weights, found))
+        num_at_bound += form.is_at_bound(drawn[-1], part).sum()
+        if num_at_bound > _MOST_AT_BOUND * len(errors):
+            return None
+    return np.concatenate(drawn)
 
 
 def refusal(family: Family, form: Form) -> str | None:

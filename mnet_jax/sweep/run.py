@@ -4,7 +4,7 @@ import concurrent.futures
 import contextlib
 import errno
 import os
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from ml_collections import ConfigDict
@@ -15,7 +15,7 @@ from mnet_jax.cost.layers import as_dict, count_network
 from mnet_jax.devices.mesh import check_batch
 from mnet_jax.devices.signals import Interrupted, Interruption
 from mnet_jax.errors import UserError, nearest
-from mnet_jax.report import plots, tuning
+from mnet_jax.report import findings, plots, tuning
 from mnet_jax.sweep import plan
 from mnet_jax.sweep.grid import Grid, axes, expand
 from mnet_jax.sweep.launchers import local
@@ -24,7 +24,7 @@ from mnet_jax.sweep.progress import Progress
 from mnet_jax.sweep.sources import check_sources, keep_source
 from mnet_jax.sweep.tune import Tuning
 from mnet_jax.train import inputs
-from mnet_jax.workdir import results
+from mnet_jax.workdir import predictions, results
 from mnet_jax.workdir.files import DIVERGED, DONE, FAILED, Damaged, TrialFolder, Workdir
 from mnet_jax.workdir.software import software
 
@@ -95,9 +95,17 @@ def run(
             except Interrupted as error:
                 progress.say(f"stopped by {error}; run the same command again to go on")
         rows = _collect(workdir)
-        plots.draw(workdir)
-        tuning.draw(workdir, rows)
+        _conclude(workdir, rows)
     return results.Rows(rows)
+
+
+def _conclude(workdir: Workdir, rows: Sequence[results.Row]) -> None:
+    """Writes the law and draws the plots."""
+    correct, _ = predictions.of_workdirs([workdir.path], rows)
+    found = findings.find(rows, correct)
+    findings.write(workdir, found)
+    plots.draw(workdir)
+    tuning.draw(workdir, rows)
 
 
 def _count(grid: Grid, workdir: Workdir) -> tuple[int, int]:

@@ -32,16 +32,27 @@ def test_the_table_has_a_line_per_trial_and_a_dash_for_what_is_not_there(tmp_pat
     rows[1] |= {"top1": None, "status": "running"}
     header, first, second = as_table(rows).splitlines()
     assert header.split()[:3] == ["trial", "mult_adds", "params"]
-    assert first.split() == ["trial-00000000", "1,000", "10", "0.5000", "1.0000", "0.5000", "1.0", "2.0", "done"]
-    assert second.split()[3] == "-"
+    assert first.split() == [
+        "trial-00000000",
+        "1,000",
+        "10",
+        "0.5000",
+        "0.0500",
+        "1.0000",
+        "0.5000",
+        "1.0",
+        "2.0",
+        "done",
+    ]
+    assert second.split()[3:5] == ["-", "-"]
 
 
 def test_means_are_taken_over_seeds(tmp_path):
     seeds = [{"model.alpha": alpha, "seed": seed} for alpha in (1.0, 0.5) for seed in (0, 1, 2)]
     rows = collected(tmp_path, *seeds, top1=lambda i: 0.9 + i % 3 / 100, cost=lambda i: 1000)
     header, first, second = as_summary([*rows, rows[0] | {"status": "failed"}]).splitlines()
-    assert header.split() == ["alpha", "mult_adds", "params", "n", "top1", "sd", "top5", "loss"]
-    assert first.split() == ["1.0", "1,000", "10", "3", "0.9100", "0.0100", "1.0000", "0.5000"]
+    assert header.split() == ["alpha", "mult_adds", "params", "n", "top1", "sd", "se", "top5", "loss"]
+    assert first.split() == ["1.0", "1,000", "10", "3", "0.9100", "0.0100", "0.0058", "1.0000", "0.5000"]
     assert second.split()[0] == "0.5"
 
 
