@@ -54,7 +54,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if given.output and correct:
             predictions.write_all(target, correct)
         findings.write(target, found)
-        paths = draw(target)
+        paths = draw(target, found)
     except UserError as error:
         parser.error(str(error))
     except OSError as error:

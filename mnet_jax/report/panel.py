@@ -1,4 +1,4 @@
-"""One pair of axes: points with error bars, the lines that join them, the legend, and what is written beside them."""
+"""One pair of axes: points with error bars, the law or lines that join them, the legend, and what is written there."""
 
 import itertools
 import math
@@ -13,6 +13,8 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 from matplotlib.transforms import ScaledTranslation, Transform
 
+from mnet_jax.report.curves import Curve, Curves
+from mnet_jax.report.errorbars import IMAGES, SEEDS
 from mnet_jax.report.labels import Label, Place, is_over, place
 from mnet_jax.report.points import Point, grouped, values
 from mnet_jax.report.styles import Styles, by_model, is_joined
@@ -22,6 +24,8 @@ _MOST_TICKS = 12  # on a colour bar
 _MOST_ENTRIES = 10  # of a legend among the points
 _MOST_DECADES = 3  # with three ticks each
 _APART, _MOST_APART = 5, 24  # points between neighbours of one cost, and between all of them
+_BARS = {SEEDS: (1.6, 3), IMAGES: (0.7, 2)}  # thickness and half the cap of error bars, in points
+_BAND = 0.15  # opacity
 _COVERED = 1 / 40  # of the height, within which a marker hides part of another
 
 
@@ -34,10 +38,18 @@ class Panel:
       field: the cost, "mult_adds" or "params".
       styles: how settings look.
       index: of the panel in `styles`.
+      curves: the laws that points may follow; over parameters there are none.
+
+    Attributes:
+      laws: the curves that were drawn.
     """
 
-    def __init__(self, axes: Axes, points: Sequence[Point], field: str, styles: Styles, index: int):
+    def __init__(
+        self, axes: Axes, points: Sequence[Point], field: str, styles: Styles, index: int, curves: Curves | None = None
+    ):
         self._axes, self._points, self._field, self._styles, self._index = axes, points, field, styles, index
+        self._curves = curves or Curves()
+        self.laws: list[Curve] = []
         self._places: dict[int, Place] = {}  # by the identity of a point
         self._markers: list[Place] = []
         self._lines: list[list[Place]] = []
@@ -54,10 +66,9 @@ class Panel:
             self._legend = axes.legend(handles=handles, frameon=False, loc="best", fontsize=9)
             self._legend.set_in_layout(False)  # one without room is dropped
 
-    @property
-    def has_bars(self) -> bool:
-        """Whether there are error bars."""
-        return any(point.sd for point in self._points)
+    def has_bars(self, of: str) -> bool:
+        """Whether there are error bars of `errorbars.SEEDS` or `errorbars.IMAGES`."""
+        return any(point.error and point.error_of == of for point in self._points)
 
     @property
     def has_shifts(self) -> bool:
@@ -97,7 +108,8 @@ class Panel:
                 self._draw_point(point, shift)
             if len(line) > 1:
                 look = {"color": self._styles.color(self._index, line[0]), "linewidth": 1.6, "zorder": 2}
-                self._lines.append(self._join(line, **look))
+                curve = self._curves.through(line) if self._field == "mult_adds" else None
+                self._lines.append(self._follow(curve, line, **look) if curve else self._join(line, **look))
             if text := self._styles.text(self._index, line):
                 self._label(text, line[-1])
         for model, own in by_model(self._points).items():
@@ -128,15 +140,31 @@ class Panel:
         self._axes.plot(x, y, linestyle=dash, transform=self._shifted(shifts[0]), **look)
         return places
 
+    def _follow(self, curve: Curve, points: Sequence[Point], **look) -> list[Place]:
+        """Draws the law through points, and its band, shifted as they are."""
+        *_, shift = self._places[id(points[0])]
+        moved = self._shifted(shift)
+        dash = self._styles.dash(self._index, points[0])
+        self._axes.plot(curve.costs, 100 * curve.top1, linestyle=dash, transform=moved, **look)
+        if curve.band is not None:
+            low, high = 100 * curve.band
+            band = {"color": look["color"], "alpha": _BAND, "linewidth": 0, "zorder": 1, "transform": moved}
+            self._axes.fill_between(curve.costs, low, high, **band)
+            self._axes.update_datalim([(curve.costs[0], low.min()), (curve.costs[0], high.max())])
+        self.laws.append(curve)
+        return [(x, 100 * y, shift) for x, y in zip(curve.costs, curve.top1, strict=True)]
+
     def _draw_point(self, point: Point, shift: float) -> None:
         at = x, y, _ = self._places[id(point)] = (point.get(self._field), 100 * point.mean, shift)
-        sd = 100 * point.sd
+        error = 100 * point.error
+        thickness, cap = _BARS.get(point.error_of, (None, 0))
         look = {"fmt": self._styles.marker(self._index, point), "color": self._styles.color(self._index, point)}
-        self._axes.errorbar(x, y, sd or None, markersize=7, capsize=3, zorder=3, transform=self._shifted(shift), **look)
-        self._axes.update_datalim([(x, y - sd), (x, y + sd)])  # matplotlib leaves out what is shifted
+        look |= {"elinewidth": thickness, "capthick": thickness, "capsize": cap, "markersize": 7, "zorder": 3}
+        self._axes.errorbar(x, y, error or None, transform=self._shifted(shift), **look)
+        self._axes.update_datalim([(x, y - error), (x, y + error)])  # matplotlib leaves out what is shifted
         self._markers.append(at)
-        if sd:
-            self._lines.append([(x, y - sd, shift), (x, y + sd, shift)])
+        if error:
+            self._lines.append([(x, y - error, shift), (x, y + error, shift)])
 
     def _shifted(self, shift: float) -> Transform:
         to_the_right = ScaledTranslation(shift / 72, 0, self._axes.figure.dpi_scale_trans)
@@ -191,13 +219,12 @@ def _of_common_costs(lines: Sequence[list[Point]], field: str) -> list[list[list
 
 
 def _hide(lines: Sequence[Sequence[Point]], field: str, height: float) -> bool:
-    """Whether points of one cost have error bars, or are nearly as high as each other."""
+    """Whether points of one cost, with their error bars, are nearly as high as each other."""
     for same in grouped([point for line in lines for point in line], lambda point: point.get(field)).values():
-        means = sorted(point.mean for point in same)
-        if len(same) > 1 and any(point.sd for point in same):
-            return True
-        if any(above - below <= height for below, above in itertools.pairwise(means)):
-            return True
+        same.sort(key=lambda point: point.mean)
+        for below, above in itertools.pairwise(same):
+            if above.mean - below.mean <= max(height, above.error + below.error):
+                return True
     return False
 
 

@@ -1,16 +1,18 @@
-"""The table of a sweep to plots: means over seeds, with their standard deviations as error bars."""
+"""The table of a sweep to plots: means over seeds with their standard errors, and the law through them."""
 
-import importlib.resources
 import io
-import json
 import math
 import textwrap
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import matplotlib
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
+from mnet_jax.report import published
+from mnet_jax.report.curves import Curves
+from mnet_jax.report.errorbars import IMAGES, SEEDS
+from mnet_jax.report.findings import Finding
 from mnet_jax.report.multiples import Panels, multiples
 from mnet_jax.report.panel import Panel
 from mnet_jax.report.points import points
@@ -19,8 +21,6 @@ from mnet_jax.report.words import Words, writable
 from mnet_jax.workdir import results
 from mnet_jax.workdir.files import DONE, Workdir, write_bytes
 from mnet_jax.workdir.results import Row
-
-PUBLISHED = importlib.resources.files("mnet_jax.cost").joinpath("published.json")  # the papers' cells, exact costs
 
 LOOK = {"font.size": 10, "axes.spines.top": False, "axes.spines.right": False, "text.parse_math": False}
 
@@ -34,13 +34,19 @@ _MOST_COLUMNS = 3  # of panels
 _SMALL, _LEGEND = 8, 9  # sizes of fonts
 
 
-def draw(workdir: Workdir) -> list[str]:
-    """Draws both plots from `results.csv`; returns the paths. Nothing is drawn before the first trial is done."""
+def draw(workdir: Workdir, findings: Sequence[Finding] = ()) -> list[str]:
+    """Draws both plots from `results.csv`; returns the paths. Nothing is drawn before the first trial is done.
+
+    Args:
+      workdir: of the table.
+      findings: of the table, whose laws are drawn.
+    """
     rows = [row for row in results.read(workdir.results_path) if row["status"] == DONE]
+    curves = Curves(findings)
     paths = []
     for field, (name, label) in _AXES.items():
         if any(_is_drawn(row, field) for row in rows):
-            figure = _figure(rows, field, label)
+            figure = _figure(rows, field, label, curves)
             path = workdir.path / name
             picture = io.BytesIO()
             figure.savefig(picture, dpi=150)
@@ -53,23 +59,25 @@ def _is_drawn(row: Row, field: str) -> bool:
     return bool(row[field]) and row["top1"] is not None and math.isfinite(row["top1"])
 
 
-def _figure(rows: Sequence[Row], field: str, label: str) -> Figure:
+def _figure(rows: Sequence[Row], field: str, label: str, curves: Curves) -> Figure:
     """The fewest panels that have room for what must be written in them."""
     drawn = [row for row in rows if _is_drawn(row, field)]
     missing = len(rows) - len(drawn)
     notes = [f"Not drawn: {missing} trial{'s' * (missing > 1)} of unknown cost or accuracy."] if missing else []
     for groups in multiples(points(drawn), field):
-        figure, num_left_out = _panels(drawn, groups, field, label, notes)
+        figure, num_left_out = _panels(drawn, groups, field, label, curves, notes)
         if not num_left_out:
             return figure
-    return _panels(drawn, groups, field, label, [*notes, _CROWDED])[0]
+    return _panels(drawn, groups, field, label, curves, [*notes, _CROWDED])[0]
 
 
-def _panels(drawn: Sequence[Row], groups: Panels, field: str, label: str, notes: Sequence[str]) -> tuple[Figure, int]:
+def _panels(
+    drawn: Sequence[Row], groups: Panels, field: str, label: str, curves: Curves, notes: Sequence[str]
+) -> tuple[Figure, int]:
     """A figure, and how many labels had no room in it."""
     is_split = len(groups) > 1
-    if published := _published(drawn):
-        groups = [*groups, ("ImageNet, published", points(published))]
+    if papers := _published(drawn):
+        groups = [*groups, ("ImageNet, published", points(papers))]
     styles = Styles([own for _, own in groups])
     title = _title(drawn, styles.words)
     if not is_split:
@@ -85,7 +93,7 @@ def _panels(drawn: Sequence[Row], groups: Panels, field: str, label: str, notes:
             axes.set_axis_off()
         panels = []
         for i, (axes, (name, own)) in enumerate(zip(subplots, groups, strict=False)):
-            panels.append(Panel(axes, own, field, styles, i))
+            panels.append(Panel(axes, own, field, styles, i, curves))
             text, size = _headline(name, figure.get_figwidth() / num_columns)
             axes.set_title(text, fontsize=size)
             axes.set_xlabel(f"{label} (log scale)")
@@ -142,14 +150,7 @@ def _published(rows: Sequence[Row]) -> list[Row]:
     """The papers' accuracies for the models of an ImageNet table; nothing for other data sets."""
     if not all(str(row["dataset"]).partition(":")[0] in _IMAGENET for row in rows):
         return []
-    models = {row["model"] for row in rows}
-    cells = json.loads(PUBLISHED.read_text())
-    columns = ("model", "alpha", "input_size", "mult_adds", "params", "top1")
-    return [
-        dict.fromkeys(results.COLUMNS) | {column: cell[column] for column in columns}
-        for cell in cells
-        if cell.get("model") in models and cell["table"].startswith("TF-slim")
-    ]
+    return published.cells({row["model"] for row in rows})
 
 
 def _notes(styles: Styles, panels: Sequence[Panel]) -> list[str]:
@@ -168,6 +169,26 @@ def _notes(styles: Styles, panels: Sequence[Panel]) -> list[str]:
         f"Varies along with what is shown: {', '.join(follows)}." if follows else "",
         f"Neighbouring colours of {alike} look alike: results.csv has every trial." if alike else "",
         "Points of one cost stand side by side." if any(panel.has_shifts for panel in panels) else "",
-        "Error bars: standard deviation over seeds." if any(panel.has_bars for panel in panels) else "",
+        *_notes_on_bars(panels),
+        *_notes_on_laws(panels),
     ]
     return list(filter(None, parts))
+
+
+def _notes_on_bars(panels: Sequence[Panel]) -> list[str]:
+    of_seeds, of_images = (any(panel.has_bars(source) for panel in panels) for source in (SEEDS, IMAGES))
+    thin = "Thin error bars" if of_seeds else "Error bars"
+    return [
+        "Error bars: standard error over seeds." if of_seeds else "",
+        f"{thin}: standard error of the test images alone, of one seed." if of_images else "",
+    ]
+
+
+def _notes_on_laws(panels: Sequence[Panel]) -> Iterator[str]:
+    """Which form each family's curves are of, how far it misses cells that it does not know, and what its bands say."""
+    laws = {id(curve.law): curve for panel in panels for curve in panel.laws}
+    said = [f"{c.fit.name} (misses cells left out by {100 * c.fit.loo_mean:.2f} points)" for c in laws.values()]
+    if said:
+        yield f"Curves: the law, {', '.join(dict.fromkeys(said))}; between cells, costs are interpolated."
+    for source in dict.fromkeys(curve.law.source for curve in laws.values() if curve.band is not None):
+        yield f"Bands: 95%, of {source}."

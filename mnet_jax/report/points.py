@@ -1,10 +1,11 @@
-"""Rows to points: means over replicates, and the settings in which points differ."""
+"""Rows to points: means over replicates with their standard errors, and the settings in which points differ."""
 
 import dataclasses
 import statistics
 from collections.abc import Callable, Hashable, Iterable, Sequence
 from typing import Any
 
+from mnet_jax.report.errorbars import standard_error
 from mnet_jax.workdir.results import COLUMNS, SEEDS, Row
 
 _SETTINGS = ("model", "alpha", "input_size", "dataset", "epochs")  # of the columns that every table has
@@ -19,11 +20,19 @@ _LAST = (
 
 @dataclasses.dataclass(frozen=True)
 class Point:
-    """Replicates: what they share, and their mean top-1 with its standard deviation (n - 1; 0 of one trial)."""
+    """Replicates.
 
-    row: Row  # of the first of them
+    Attributes:
+      row: of the first of them.
+      mean: of their top-1, a fraction.
+      error: its standard error, a fraction; 0 where it is not known.
+      error_of: `errorbars.SEEDS` or `errorbars.IMAGES`, or None.
+    """
+
+    row: Row
     mean: float
-    sd: float
+    error: float
+    error_of: str | None
 
     def get(self, column: str) -> Any:
         return self.row.get(column)
@@ -44,7 +53,8 @@ def points(rows: Sequence[Row]) -> list[Point]:
     found = []
     for same in replicates(rows):
         top1 = [row["top1"] for row in same]
-        found.append(Point(same[0], statistics.mean(top1), statistics.stdev(top1) if len(top1) > 1 else 0.0))
+        error, source = standard_error(top1, same[0]["test_images"])
+        found.append(Point(same[0], statistics.mean(top1), error or 0.0, source))
     return found
 
 

@@ -104,7 +104,7 @@ def _conclude(workdir: Workdir, rows: Sequence[results.Row]) -> None:
     correct, _ = predictions.of_workdirs([workdir.path], rows)
     found = findings.find(rows, correct)
     findings.write(workdir, found)
-    plots.draw(workdir)
+    plots.draw(workdir, found)
     tuning.draw(workdir, rows)
 
 

@@ -9,9 +9,14 @@ from matplotlib.text import Text
 from tests.report.rows import product, row_of
 
 
-def legend_of(figure):
+def legend_in(figure):
+    """The one legend, among the points or beside the panels."""
     (legend,) = [ax.get_legend() for ax in figure.axes if ax.get_legend()] or figure.legends
-    return [text.get_text() for text in legend.get_texts()]
+    return legend
+
+
+def legend_of(figure):
+    return [text.get_text() for text in legend_in(figure).get_texts()]
 
 
 def texts_of(axes):
@@ -63,12 +68,41 @@ def test_a_width_sweep_is_one_line_with_a_marker_per_alpha(drawn):
     assert [count for _, count in joined(figure.axes[0])] == [3]
 
 
-def test_seeds_become_a_mean_with_an_error_bar(drawn):
-    figure = drawn(product(alpha=(1.0, 0.5), seed=(0, 1, 2)))[0]
-    (axes,) = figure.axes
-    assert [bar.has_yerr for bar in axes.containers] == [True, True]
-    assert (axes.lines[-1].get_xdata()).size in (1, 2)
-    assert "standard deviation" in note_of(figure)
+def bars_of(axes):
+    """The half height, in points of accuracy, and the thickness of each error bar, by the accuracy."""
+    found = {}
+    for container in axes.containers:
+        if container.has_yerr:
+            (bar,) = container.lines[2]
+            (low, high) = bar.get_segments()[0][:, 1]
+            found[round((low + high) / 2, 6)] = ((high - low) / 2, bar.get_linewidth()[0])
+    return found
+
+
+def test_seeds_become_a_mean_with_their_standard_error(drawn):
+    rows = product(alpha=(1.0, 0.5), seed=(0, 1, 2))
+    rows = [row | {"top1": top1} for row, top1 in zip(rows, (0.7, 0.8, 0.9, 0.5, 0.5, 0.5), strict=True)]
+    figure = drawn(rows)[0]
+    ((half, _),) = bars_of(figure.axes[0]).values()
+    assert half == pytest.approx(10 / 3**0.5), "the sd of 10 points over the root of 3; equal seeds have no bar"
+    assert note_of(figure) == "Error bars: standard error over seeds."
+
+
+def test_one_seed_has_a_thin_bar_of_the_test_images_and_the_note_says_so(drawn):
+    rows = [*product(alpha=(1.0,), seed=(0, 1)), *product(alpha=(0.5,), seed=(0,))]
+    rows = [row | {"top1": top1} for row, top1 in zip(rows, (0.8, 0.82, 0.5), strict=True)]
+    figure = drawn(rows)[0]
+    bars = bars_of(figure.axes[0])
+    half, thin = bars[50.0]
+    assert half == pytest.approx(100 * (0.5 * 0.5 / 1000) ** 0.5)
+    assert thin < bars[81.0][1], "thinner than one of seeds"
+    assert "Thin error bars: standard error of the test images alone, of one seed." in note_of(figure)
+
+
+def test_an_accuracy_on_an_unknown_number_of_images_has_no_bar(drawn):
+    figure = drawn([row | {"test_images": None} for row in product(alpha=(1.0, 0.5))])[0]
+    assert bars_of(figure.axes[0]) == {}
+    assert note_of(figure) == ""
 
 
 def test_alpha_by_learning_rate_is_a_line_per_rate(drawn):
@@ -93,7 +127,7 @@ def test_a_network_of_ones_own_stands_beside_another_each_with_its_own_options(d
     legend = legend_of(figure)
     assert legend[:2] == ["Net", "mobilenet_v1"]
     assert legend[2:] == ["depth 2", "depth 1", "width 32", "width 16", "width 8", "alpha 1", "alpha 0.5"]
-    markers = [line.get_marker() for line in figure.axes[0].get_legend().get_lines()[4:]]
+    markers = [line.get_marker() for line in legend_in(figure).get_lines()[4:]]
     assert len(set(markers)) == 5, "an alpha does not look like a width"
     assert sorted(count for color, count in joined(figure.axes[0]) if color != "0.8") == [2, 3, 3]
 
@@ -257,7 +291,7 @@ def test_imagenet_stands_beside_the_papers_curve(drawn, dataset):
     top = max(bar.lines[0].get_ydata()[0] for bar in published.containers)
     assert top == pytest.approx(71.8)
     assert ours.get_ylim() == published.get_ylim()
-    assert figure._supxlabel is None, "nothing but the costs, alpha and the size is known of the papers' trials"
+    assert note_of(figure) == "Error bars: standard error of the test images alone, of one seed."
     assert ours.get_ylim()[0] < 52
     assert ours.get_ylim()[1] > 71.8
 
@@ -290,7 +324,7 @@ def test_a_score_that_is_no_number_is_not_drawn(drawn):
     rows = product(alpha=(1.0, 0.5), seed=(0, 1))
     rows[0] |= {"top1": float("nan")}
     figure = drawn(rows)[0]
-    assert sorted(bar.has_yerr for bar in figure.axes[0].containers) == [False, True]
+    assert len({width for _, width in bars_of(figure.axes[0]).values()}) == 2, "one seed is left at the first"
     assert "Not drawn: 1 trial of unknown cost or accuracy." in note_of(figure)
 
 

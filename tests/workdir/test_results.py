@@ -41,7 +41,7 @@ def test_two_values_of_a_field_are_two_rows_two_points_and_a_column_that_says_wh
     if field.key in results.SEEDS:
         assert rows[0]["replicate"] == rows[1]["replicate"], f"trials that differ in {field.key} are replicates"
         (point,) = points(rows)
-        assert point.sd > 0, "seeds give one point with an error bar"
+        assert point.error > 0, "seeds give one point with an error bar"
         return
     assert rows[0]["replicate"] != rows[1]["replicate"], f"{field.key} can change a result, so these are no replicates"
     both = points(rows)
