@@ -1,6 +1,6 @@
 """V1 against V2: at equal Mult-Adds and at equal parameters V2 is the more accurate (V2 paper, Table 4 and Figure 5).
 
-    python -m mnet_jax.sweep --config configs/v1_v2.py[:mnist5k | :fashion_mnist | :cifar10 | :imagenet]
+    python -m mnet_jax.sweep --config configs/v1_v2.py[:mnist5k | :fashion_mnist | :cifar10 | :imagenet | :imagenet_modern]
 
 Both families over alpha, at the smallest of the four input sizes, on one stream. On small images every network has
 three seeds and the learning rate that is best for it on the validation split, as one rate for all would compare rates.
@@ -22,7 +22,7 @@ def get_config(dataset: str = "mnist5k"):
     config.input_size = min(presets.input_sizes(config))
     config.sweep.model.name = ("mobilenet_v1", "mobilenet_v2")
     config.sweep.model.alpha = presets.ALPHAS
-    if dataset != "imagenet":
+    if not dataset.startswith("imagenet"):
         config.sweep.seed = (0, 1, 2)
         config.tune.optim.learning_rate = (0.0125, 0.025, 0.05, 0.1)
         config.tune_epochs = config.train.epochs / 4

@@ -74,7 +74,7 @@ def draw(workdir: Workdir, rows: Sequence[Row]) -> list[str]:
     cells = [cell for cell in cells if cell["tried"][0]["trial"] in own and any(_is_scored(o) for o in cell["tried"])]
     if not cells:
         return []
-    lines = [Point(own[cell["tried"][0]["trial"]], 0.0, 0.0) for cell in cells]
+    lines = [Point(own[cell["tried"][0]["trial"]], mean=0.0, error=0.0, error_of=None) for cell in cells]
     styles = Styles([lines])
     with matplotlib.rc_context(LOOK):
         figure = Figure(figsize=(2 + 5.2 * len(axes), 5))

@@ -72,13 +72,13 @@ class _Loop:
         try:
             self._start()
             self._train()
-            for trial in [trial for trial in self._trials if trial.config.tuning]:
-                with self._recorded(trial.folder):
-                    trial.end_tuning()
             finals = [trial for trial in self._trials if not trial.config.tuning]
             for trial, variables, scores in self._evaluate(finals, self._config.data.test_split):
                 with self._recorded(trial.folder):
                     trial.finish(self._state_of(trial).with_evaluated(variables), scores)
+            for trial in [trial for trial in self._trials if trial.config.tuning]:
+                with self._recorded(trial.folder):
+                    trial.end_tuning()
         except Interrupted as error:
             self._leave(str(error))
             raise

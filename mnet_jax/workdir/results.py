@@ -31,13 +31,7 @@ CONTRACT = (
     "wall_seconds",
     "device",
 )
-COLUMNS = (
-    *CONTRACT,
-    "dataset",
-    "test_images",
-    "error",
-    "num_classes",
-)  # of every table; swept fields and `replicate` follow
+COLUMNS = (*CONTRACT, "dataset", "test_images", "num_classes", "error")  # of every table; swept fields follow
 SEEDS = ("seed", "data.seed")  # in which replicates differ
 
 _COLUMN_OF = {  # fields that have a column of a shorter name

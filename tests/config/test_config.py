@@ -105,7 +105,7 @@ def test_two_values_give_two_hashes_exactly_where_the_field_has_an_effect(tiny, 
 
 def test_every_field_has_an_effect_in_one_of_these_cases_or_never(tiny):
     never = {
-        "preset", "folder", "chosen", "model.path", "model.spec", "model.fingerprint", "model.source",
+        "preset", "folder", "chosen", "tuning", "model.path", "model.spec", "model.fingerprint", "model.source",
         "data.data_dir", "data.source_dir", "data.max_bad_images", "data.read_threads", "data.class_names",
         "data.classes",
         "train.init_from", "train.log_every_steps", "train.eval_every_epochs", "train.checkpoint_every_epochs",
