@@ -32,7 +32,7 @@ def table(header: Sequence[str], rows: Sequence[Sequence[str]], numeric: Sequenc
 def as_table(rows: Sequence[Row], columns: Sequence[str] = _TABLE) -> str:
     """The rows as aligned text; "se" is the standard error of a trial's top-1, of the test images alone."""
     numeric = [column not in ("trial", "status") for column in columns]
-    rows = [row | {"se": None if row["top1"] is None else _error([row])} for row in rows]
+    rows = [row | {"se": None if row.get("top1") is None else _error([row])} for row in rows]
     return table(columns, [[_cell(column, row[column]) for column in columns] for row in rows], numeric)
 
 

@@ -83,3 +83,9 @@ def test_in_a_table_of_an_earlier_version_every_setting_must_agree():
     assert as_summary([row, again]).splitlines()[1].split()[2] == "2"
     for key, value in {"epochs": 4.0, "learning_rate": 0.2, "options": "x=1", "cache": "s", "test_images": 9}.items():
         assert as_summary([row, row | {key: value}]) == "", f"trials that differ in {key} are no replicates"
+
+
+def test_rows_that_no_trial_reached_have_only_what_is_asked_for():
+    """As `--dry_run` lists them."""
+    row = {"trial": "a", "mult_adds": 2000, "params": 10, "status": "queued"}
+    assert as_table([row], ("trial", "mult_adds", "status")).splitlines()[1].split() == ["a", "2,000", "queued"]
