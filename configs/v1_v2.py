@@ -1,6 +1,6 @@
 """V1 against V2: at equal Mult-Adds and at equal parameters V2 is the more accurate (V2 paper, Table 4 and Figure 5).
 
-    python -m mnet_jax.sweep --config configs/v1_v2.py[:mnist5k | :fashion_mnist | :cifar10 | :imagenet | :imagenet_modern]
+    python -m mnet_jax.sweep --config configs/v1_v2.py[:mnist5k | :fashion_mnist | :cifar10 | :imagenet]
 
 Both families over alpha, at the smallest of the four input sizes, on one stream. On small images every network has
 three seeds and the learning rate that is best for it on the validation split, as one rate for all would compare rates.
@@ -8,7 +8,7 @@ three seeds and the learning rate that is best for it on the validation split, a
 mnist5k (the default), fashion_mnist: 16 pixels, total stride 8
     Device: not run yet. Top-1: not measured. Mult-Adds: V1 13.2, 7.5, 3.4, 0.9 million; V2 9.1, 5.6, 2.8, 1.0 million.
 cifar10: 18 pixels, total stride 8
-    Device: not run yet. Top-1: not measured. Mult-Adds: V1 29.3, 16.6, 7.5, 1.9 million; V2 20.2, 12.4, 6.2, 2.2 million.
+    Device: not run yet. Top-1: not measured. Mult-Adds: V1 29, 17, 7.5, 1.9 million; V2 20, 12, 6.2, 2.2 million.
 imagenet (the papers' setting; mnet_jax/config/presets.py names its sources): 128 pixels
     Device: not run here. Mult-Adds: V1 186, 107, 49, 14 million; V2 99, 69, 32, 13 million.
     Top-1: published for V1 0.652, 0.621, 0.563, 0.415; for V2 0.653, 0.632, 0.577 (0.25 is not published).

@@ -6,8 +6,9 @@
     python -m mnet_jax.report --published mobilenet_v1 --output DIR
 
 collects `results.csv` anew from the folders of the trials; where only the table is left, as in `experiments/`, it is
-read. Draws `accuracy_vs_mult_adds.png` and `accuracy_vs_params.png`, and writes `law.json`. Several workdirs become one
-table and one pair of plots, in a folder of their own. `--published` does so for the papers' accuracies on ImageNet.
+read. Draws `accuracy_vs_mult_adds.png`, `accuracy_vs_params.png` and, of a tuned sweep, `tuning.png`, and writes
+`law.json`. Several workdirs become one table and one pair of plots, in a folder of their own. `--published` does so for
+the papers' accuracies on ImageNet.
 """
 
 import argparse
@@ -16,11 +17,11 @@ from collections.abc import Sequence
 from typing import NoReturn
 
 from mnet_jax.errors import UserError, nearest, told
-from mnet_jax.report import findings, published, questions
+from mnet_jax.report import findings, published, questions, tuning
 from mnet_jax.report.plots import draw
 from mnet_jax.report.tables import as_summary, as_table
 from mnet_jax.workdir import predictions, results
-from mnet_jax.workdir.files import Workdir
+from mnet_jax.workdir.files import TUNED, Workdir
 
 
 class _Parser(argparse.ArgumentParser):
@@ -55,6 +56,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
             predictions.write_all(target, correct)
         findings.write(target, found)
         paths = draw(target, found)
+        tuned = tuning.read(given.workdir or ())
+        if given.output and tuned.cells:
+            target.set_tuning({"axes": tuned.axes, "cells": tuned.cells})
+        paths += tuning.draw(target, tuned, rows)
     except UserError as error:
         parser.error(str(error))
     except OSError as error:
@@ -62,7 +67,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     complaints = "\n".join(
         [*(f"{row['trial']} {row['status']}: {row['error']}" for row in rows if row["error"]), *remarks]
     )
-    print(*filter(None, (as_table(rows), as_summary(rows), complaints, findings.as_text(found))), sep="\n\n")
+    trials = as_table([row for row in rows if row["status"] != TUNED])
+    parts = (tuned.as_table(), trials, as_summary(rows), complaints, findings.as_text(found))
+    print(*filter(None, parts), sep="\n\n")
     print("\n".join(["", *paths]) if paths else "no trial is done yet: nothing to draw")
     if place is not None:
         print("", questions.predicted(place, found), sep="\n")

@@ -6,7 +6,7 @@ from collections.abc import Callable, Hashable, Iterable, Sequence
 from typing import Any
 
 from mnet_jax.report.errorbars import standard_error
-from mnet_jax.workdir.results import COLUMNS, SEEDS, Row
+from mnet_jax.workdir.results import COLUMNS, SEEDS, Row, column_of
 
 _SETTINGS = ("model", "alpha", "input_size", "dataset", "epochs")  # of the columns that every table has
 _NO_SETTINGS = ("replicate", "chosen")  # what says how settings belong together
@@ -59,9 +59,10 @@ def points(rows: Sequence[Row]) -> list[Point]:
 
 
 def settings_columns(rows: Sequence[Row]) -> list[str]:
-    """The columns that are neither a name, nor measured, nor a seed; those of files come last."""
+    """The columns that are neither a name, nor measured, nor a seed; those that were tuned or are of files come last."""
     beside = dict.fromkeys(key for row in rows for key in row if key not in (*COLUMNS, *SEEDS, *_NO_SETTINGS))
-    return sorted((*_SETTINGS, *beside), key=lambda column: column in _LAST)
+    tuned = {column_of(key) for row in rows for key in (row.get("chosen") or "").split(",")}
+    return sorted((*_SETTINGS, *beside), key=lambda column: (column in _LAST, column in tuned))
 
 
 def differing(rows: Iterable[Row | Point], columns: Iterable[str]) -> list[str]:

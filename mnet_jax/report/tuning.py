@@ -1,8 +1,11 @@
 """What was tried in each cell of a tuned sweep and what was chosen: a table, and a plot of validation accuracy."""
 
+import contextlib
+import dataclasses
 import io
 import math
-from collections.abc import Mapping, Sequence
+import os
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import matplotlib
@@ -20,29 +23,43 @@ from mnet_jax.workdir.results import Row
 _Cell = Mapping[str, Any]
 
 
-def as_tuning_table(workdir: Workdir) -> str:
-    """A line per cell: validation top-1 of every value, the chosen one in brackets; "" where nothing was tuned."""
-    axes, cells = read(workdir)
-    if not cells:
-        return ""
-    tried = list(dict.fromkeys(_words(one["values"]) for cell in cells for one in cell["tried"]))
-    rows = []
-    for cell in cells:
-        scores = {_words(one["values"]): one["top1"] for one in cell["tried"]}
-        chosen = _words(cell["chosen"]) if cell["chosen"] else None
-        said = [_score(scores.get(words), words in scores, words == chosen) for words in tried]
-        rows.append([cell["cell"] or "all", *said, _edge(cell)])
-    lines = [f"validation top-1 by {' and '.join(axes)}; [the best] is trained"]
-    return "\n".join([*lines, table(["cell", *tried, "note"], rows, [False, *[True] * len(tried), False])])
+@dataclasses.dataclass(frozen=True)
+class Tuned:
+    """What `tuning.json` of one or several workdirs says.
+
+    Attributes:
+      axes: the tuned fields, by dotted key, and their values.
+      cells: each with what was tried and chosen, as `sweep.tune` writes it.
+    """
+
+    axes: Mapping[str, Sequence]
+    cells: Sequence[_Cell]
+
+    def as_table(self) -> str:
+        """A line per cell: validation top-1 of all values, the chosen one in brackets; "" where nothing was tuned."""
+        if not self.cells:
+            return ""
+        tried = list(dict.fromkeys(_words(one["values"]) for cell in self.cells for one in cell["tried"]))
+        rows = []
+        for cell in self.cells:
+            scores = {_words(one["values"]): one["top1"] for one in cell["tried"]}
+            chosen = _words(cell["chosen"]) if cell["chosen"] else None
+            said = [_score(scores.get(words), words in scores, words == chosen) for words in tried]
+            rows.append([cell["cell"] or "all", *said, _edge(cell)])
+        text = table(["cell", *tried, "note"], rows, [False, *[True] * len(tried), False])
+        return f"validation top-1 by {' and '.join(self.axes)}; [chosen and trained]\n{text}"
 
 
-def read(workdir: Workdir) -> tuple[dict[str, list], list[_Cell]]:
-    """The tuned fields with their values, and the cells; both empty where nothing was tuned or the file is damaged."""
-    try:
-        tuning = workdir.tuning()
-    except Damaged:
-        return {}, []
-    return tuning.get("axes", {}), tuning.get("cells", [])
+def read(workdirs: Iterable[str | os.PathLike]) -> Tuned:
+    """The cells of all workdirs; what is damaged is left out."""
+    axes: dict[str, list] = {}
+    cells: list[_Cell] = []
+    for workdir in map(Workdir, workdirs):
+        with contextlib.suppress(Damaged):
+            said = workdir.tuning()
+            axes |= said.get("axes", {})
+            cells += said.get("cells", [])
+    return Tuned(axes, cells)
 
 
 def _words(values: Mapping[str, Any]) -> str:
@@ -60,18 +77,18 @@ def _edge(cell: _Cell) -> str:
     return f"best {' and '.join(cell['at_edge'])} at the edge of its range" if cell["at_edge"] else ""
 
 
-def draw(workdir: Workdir, rows: Sequence[Row]) -> list[str]:
+def draw(workdir: Workdir, tuned: Tuned, rows: Sequence[Row]) -> list[str]:
     """Draws `tuning.png`: validation top-1 against each tuned field, a line per cell. Returns its path, if any.
 
     Where several fields are tuned, a point is the best over the values of the others.
 
     Args:
-      workdir: of the sweep.
-      rows: of its table, which say how the cells differ.
+      workdir: where.
+      tuned: what was tried.
+      rows: of the trial runs, which say how the cells differ.
     """
-    axes, cells = read(workdir)
-    own = {row["trial"]: row for row in rows}
-    cells = [cell for cell in cells if cell["tried"][0]["trial"] in own and any(_is_scored(o) for o in cell["tried"])]
+    axes, own = tuned.axes, {row["trial"]: row for row in rows}
+    cells = [cell for cell in tuned.cells if cell["tried"][0]["trial"] in own and any(map(_is_scored, cell["tried"]))]
     if not cells:
         return []
     lines = [Point(own[cell["tried"][0]["trial"]], mean=0.0, error=0.0, error_of=None) for cell in cells]

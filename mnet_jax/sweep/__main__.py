@@ -40,14 +40,16 @@ def main(file) -> int:
 
 
 def _run(config, grid, workdir) -> int:
+    from mnet_jax.report import tuning
     from mnet_jax.report.tables import as_summary, as_table
-    from mnet_jax.report.tuning import as_tuning_table
     from mnet_jax.sweep.run import is_done, run
     from mnet_jax.sweep.status import complaint
+    from mnet_jax.workdir.files import TUNED
 
     launcher = flags.FLAGS.launcher or config.launch.launcher
     rows = run(config, grid, workdir, launcher, flags.FLAGS.accept_changed_model, flags.FLAGS.retry)
-    print(*filter(None, (as_tuning_table(workdir), as_table(rows), as_summary(rows))), sep="\n\n")
+    trials = [row for row in rows if row["status"] != TUNED]
+    print(*filter(None, (tuning.read([workdir.path]).as_table(), as_table(trials), as_summary(rows))), sep="\n\n")
     for name, trial in grid.known(workdir).items():
         if not is_done(folder := workdir.trial(name), trial):
             print(complaint(folder) or f"{name} {folder.status()}: not trained yet (log: {folder.log_path})")

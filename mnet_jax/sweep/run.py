@@ -105,7 +105,7 @@ def _conclude(workdir: Workdir, rows: Sequence[results.Row]) -> None:
     found = findings.find(rows, correct)
     findings.write(workdir, found)
     plots.draw(workdir, found)
-    tuning.draw(workdir, rows)
+    tuning.draw(workdir, tuning.read([workdir.path]), rows)
 
 
 def _count(grid: Grid, workdir: Workdir) -> tuple[int, int]:

@@ -43,10 +43,10 @@ CASES = (
     _flags("a tuned value twice", "--config.tune.optim.learning_rate=(0.1,0.1)"),
     _flags("a tuned value out of its range", "--config.tune.optim.learning_rate=(0.1,-0.1)"),
     _flags("a value beside the tuned ones", "--config.tune.optim.momentum=(0.8,0.9)", "--config.optim.momentum=0.7"),
-    _flags("tuning without a validation split", "--config.tune.optim.momentum=(0.8,0.9)", "--config.data.validation_split="),
     _flags(
-        "tuning on the test split", "--config.tune.optim.momentum=(0.8,0.9)", "--config.data.validation_split=test"
+        "tuning without a validation split", "--config.tune.optim.momentum=(0.8,0.9)", "--config.data.validation_split="
     ),
+    _flags("tuning on the test split", "--config.tune.optim.momentum=(0.8,0.9)", "--config.data.validation_split=test"),
     _flags(
         "tuning on training images",
         "--config.tune.optim.momentum=(0.8,0.9)",

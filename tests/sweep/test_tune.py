@@ -226,7 +226,7 @@ def test_a_tuned_sweep_from_config_to_table(finished):
         assert f"input_size={size}" in output
         first = next(row["trial"] for row in done if row["seed"] == 0)
         assert "resumed from step 40 of 40" in (workdir / "trials" / first / "log.txt").read_text()
-    assert "validation top-1 by optim.learning_rate; [the best] is trained" in output
+    assert "validation top-1 by optim.learning_rate; [chosen and trained]" in output
     assert (workdir / "tuning.png").read_bytes().startswith(b"\x89PNG")
     decoded = [
         int(n) for path in workdir.glob("output/*") for n in re.findall(r"images decoded: (\d+)", path.read_text())
