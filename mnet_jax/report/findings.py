@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from mnet_jax.report.cells import Cell, Family, families
-from mnet_jax.report.errorbars import standard_error
+from mnet_jax.report.errorbars import pooled_sd, standard_error
 from mnet_jax.report.law import Fit, Law, fit_law
 from mnet_jax.report.neighbours import Pair, front, neighbours
 from mnet_jax.report.tables import table
@@ -44,10 +44,11 @@ def write(workdir: Workdir, findings: Sequence[Finding]) -> None:
 def as_json(finding: Finding) -> dict[str, Any]:
     """Percentage points where a key ends in `_pp`, else fractions."""
     family, law = finding.family, finding.law
+    sd = pooled_sd(cell.top1 for cell in family.cells)
     return {
         "model": family.model,
         "recipe": dict(family.recipe),
-        "cells": [_cell_as_json(cell) for cell in family.cells],
+        "cells": [_cell_as_json(cell, sd) for cell in family.cells],
         "left_out": list(family.left_out),
         "intervals_of": law.source,
         "unit": _unit_as_json(family),
@@ -165,8 +166,8 @@ def verdict(pair: Pair) -> str:
     return f"not told apart: {said}; this sweep sees gaps from {100 * pair.smallest_gap:.1f}"
 
 
-def _cell_as_json(cell: Cell) -> dict[str, Any]:
-    error, source = standard_error(cell.top1, cell.num_images)
+def _cell_as_json(cell: Cell, sd: float | None) -> dict[str, Any]:
+    error, source = standard_error(cell.top1, cell.num_images, sd)
     keys = ("label", "alpha", "input_size", "mult_adds", "params")
     return {key: getattr(cell, key) for key in keys} | {
         "top1": cell.mean,

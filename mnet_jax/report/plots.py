@@ -179,7 +179,7 @@ def _notes_on_bars(panels: Sequence[Panel]) -> list[str]:
     of_seeds, of_images = (any(panel.has_bars(source) for panel in panels) for source in (SEEDS, IMAGES))
     thin = "Thin error bars" if of_seeds else "Error bars"
     return [
-        "Error bars: standard error over seeds." if of_seeds else "",
+        "Error bars: standard error over seeds, of a pooled sd." if of_seeds else "",
         f"{thin}: standard error of the test images alone, of one seed." if of_images else "",
     ]
 

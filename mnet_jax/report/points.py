@@ -5,7 +5,7 @@ import statistics
 from collections.abc import Callable, Hashable, Iterable, Sequence
 from typing import Any
 
-from mnet_jax.report.errorbars import standard_error
+from mnet_jax.report.errorbars import pooled_sd, standard_error
 from mnet_jax.workdir.results import COLUMNS, SEEDS, Row, column_of
 
 _SETTINGS = ("model", "alpha", "input_size", "dataset", "epochs")  # of the columns that every table has
@@ -49,17 +49,31 @@ def replicates(rows: Sequence[Row]) -> list[list[Row]]:
 
 
 def points(rows: Sequence[Row]) -> list[Point]:
-    """The means of finished rows, in the order of the table."""
-    found = []
-    for same in replicates(rows):
-        top1 = [row["top1"] for row in same]
-        error, source = standard_error(top1, same[0]["test_images"])
-        found.append(Point(same[0], statistics.mean(top1), error or 0.0, source))
-    return found
+    """The means of finished rows, in the order of the table; see `with_errors`."""
+    return [
+        Point(same[0], statistics.mean(row["top1"] for row in same), error or 0.0, source)
+        for same, error, source in with_errors(rows)
+    ]
+
+
+def with_errors(rows: Sequence[Row]) -> list[tuple[list[Row], float | None, str | None]]:
+    """Finished rows that differ in nothing but a seed, the standard error of their mean top-1, and what it is of.
+
+    The standard deviation over seeds is pooled over what was trained with one network on one data set.
+    """
+    groups = replicates(rows)
+    alike = grouped(groups, lambda same: values(same[0], ("model", "dataset", "test_images")))
+    found = {}
+    for own in alike.values():
+        top1 = [[row["top1"] for row in same] for same in own]
+        sd = pooled_sd(top1)
+        for same, of_seeds in zip(own, top1, strict=True):
+            found[id(same)] = (same, *standard_error(of_seeds, same[0]["test_images"], sd))
+    return [found[id(same)] for same in groups]
 
 
 def settings_columns(rows: Sequence[Row]) -> list[str]:
-    """The columns that are neither a name, nor measured, nor a seed; those that were tuned or are of files come last."""
+    """The columns that are neither a name, nor measured, nor a seed; those that were tuned or of files come last."""
     beside = dict.fromkeys(key for row in rows for key in row if key not in (*COLUMNS, *SEEDS, *_NO_SETTINGS))
     tuned = {column_of(key) for row in rows for key in (row.get("chosen") or "").split(",")}
     return sorted((*_SETTINGS, *beside), key=lambda column: (column in _LAST, column in tuned))

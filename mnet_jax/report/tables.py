@@ -9,7 +9,7 @@ from rich.table import Table
 from rich.text import Text
 
 from mnet_jax.report.errorbars import standard_error
-from mnet_jax.report.points import differing, replicates, settings_columns
+from mnet_jax.report.points import differing, settings_columns, with_errors
 from mnet_jax.workdir.files import DONE
 from mnet_jax.workdir.results import Row
 
@@ -32,7 +32,7 @@ def table(header: Sequence[str], rows: Sequence[Sequence[str]], numeric: Sequenc
 def as_table(rows: Sequence[Row], columns: Sequence[str] = _TABLE) -> str:
     """The rows as aligned text; "se" is the standard error of a trial's top-1, of the test images alone."""
     numeric = [column not in ("trial", "status") for column in columns]
-    rows = [row | {"se": None if row.get("top1") is None else _error([row])} for row in rows]
+    rows = [row | {"se": None if row.get("top1") is None else _of_images(row)} for row in rows]
     return table(columns, [[_cell(column, row[column]) for column in columns] for row in rows], numeric)
 
 
@@ -40,26 +40,26 @@ def as_summary(rows: Sequence[Row]) -> str:
     """Means over trials that differ in nothing but a seed, as aligned text; "" where there are no such trials.
 
     "sd" is the standard deviation of top-1 among them, with n - 1 in the denominator, "se" the standard error of their
-    mean; of one trial that of the test images.
+    mean, from the sd of all lines together; of one trial that of the test images.
     """
     done = [row for row in rows if row["status"] == DONE]
-    groups = replicates(done)
-    if all(len(same) == 1 for same in groups):
+    groups = with_errors(done)
+    if all(len(same) == 1 for same, *_ in groups):
         return ""
     swept = differing(done, settings_columns(done))
     columns = (*swept, "mult_adds", "params", "n", "top1", "sd", "se", "top5", "loss")
     lines = []
-    for same in groups:
+    for same, error, _ in groups:
         means = {name: _mean([row[name] for row in same]) for name in ("top1", "top5", "loss")}
         sd = f"{statistics.stdev(row['top1'] for row in same):.4f}" if len(same) > 1 else None
-        line = same[0] | means | {"n": len(same), "sd": sd, "se": _error(same)}
+        line = same[0] | means | {"n": len(same), "sd": sd, "se": error}
         lines.append([_cell(column, line.get(column)) for column in columns])
     words = {column for column in swept for row in done if isinstance(row.get(column), str)}
     return table(columns, lines, [column not in words for column in columns])
 
 
-def _error(same: Sequence[Row]) -> float | None:
-    return standard_error([row["top1"] for row in same], same[0]["test_images"])[0]
+def _of_images(row: Row) -> float | None:
+    return standard_error([row["top1"]], row["test_images"], None)[0]
 
 
 def _mean(values: Sequence[float | None]) -> float | None:

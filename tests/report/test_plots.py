@@ -83,9 +83,12 @@ def test_seeds_become_a_mean_with_their_standard_error(drawn):
     rows = product(alpha=(1.0, 0.5), seed=(0, 1, 2))
     rows = [row | {"top1": top1} for row, top1 in zip(rows, (0.7, 0.8, 0.9, 0.5, 0.5, 0.5), strict=True)]
     figure = drawn(rows)[0]
-    ((half, _),) = bars_of(figure.axes[0]).values()
-    assert half == pytest.approx(10 / 3**0.5), "the sd of 10 points over the root of 3; equal seeds have no bar"
-    assert note_of(figure) == "Error bars: standard error over seeds."
+    halves = [half for half, _ in bars_of(figure.axes[0]).values()]
+    expected = (10**2 / 2) ** 0.5 / 3**0.5
+    assert halves == pytest.approx([expected] * 2), (
+        "sds of 10 and 0 points pooled: seeds that agree by chance have a bar"
+    )
+    assert note_of(figure) == "Error bars: standard error over seeds, of a pooled sd."
 
 
 def test_one_seed_has_a_thin_bar_of_the_test_images_and_the_note_says_so(drawn):
