@@ -27,4 +27,7 @@ from mnet_jax import presets
 def get_config(dataset: str = "mnist5k"):
     config = presets.get(dataset)
     config.sweep.model.alpha = presets.ALPHAS
+    if dataset == "mnist5k":
+        config.input_size = 16
+        config.sweep.seed = (0, 1, 2)
     return config
