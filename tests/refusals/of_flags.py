@@ -41,7 +41,6 @@ CASES = (
     _flags("a tuned split", "--config.tune.data.validation_split=('validation','test')"),
     _flags("a tuned field that is misspelt", "--config.tune.optim.learning_rat=(0.1,0.2)"),
     _flags("a tuned value twice", "--config.tune.optim.learning_rate=(0.1,0.1)"),
-    _flags("a tuned value out of its range", "--config.tune.optim.learning_rate=(0.1,-0.1)"),
     _flags("a value beside the tuned ones", "--config.tune.optim.momentum=(0.8,0.9)", "--config.optim.momentum=0.7"),
     _flags(
         "tuning without a validation split", "--config.tune.optim.momentum=(0.8,0.9)", "--config.data.validation_split="
