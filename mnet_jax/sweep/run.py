@@ -19,7 +19,7 @@ from mnet_jax.report import findings, plots, tuning
 from mnet_jax.sweep import plan
 from mnet_jax.sweep.grid import Grid, axes, expand
 from mnet_jax.sweep.launchers import local
-from mnet_jax.sweep.launchers.places import find_places
+from mnet_jax.sweep.launchers.places import Places, find_places
 from mnet_jax.sweep.progress import Progress
 from mnet_jax.sweep.sources import check_sources, keep_source
 from mnet_jax.sweep.tune import Tuning
@@ -59,18 +59,7 @@ def run(
     _check_words(launcher, retry)
     workdir.check_place()
     known = grid.known(workdir)
-    for trial in known.values():
-        inputs.check_workdir(trial, workdir.path)
-    with concurrent.futures.ThreadPoolExecutor(1) as thread:  # looking for devices starts a process
-        found = thread.submit(find_places, config.launch.devices_per_group)
-        for trial in known.values():
-            count_network(trial)
-    places = found.result()
-    for name, trial in not_done(known, workdir, retry).items():
-        check_fits(name, trial, places.num_devices, places.memory)
-    with _told(workdir):
-        for trial in known.values():
-            inputs.prepare(trial)
+    environments = _prepared(config, known, workdir, retry).environments
     with workdir.locked(), _told(workdir):
         mend(workdir)
         check_version(workdir)
@@ -83,9 +72,9 @@ def run(
             poll = _Poll(workdir, progress)
             try:
                 while todo:
-                    groups = plan.groups(todo, config.launch.trials_per_stream, len(places.environments))
+                    groups = plan.groups(todo, config.launch.trials_per_stream, len(environments))
                     folders = [[workdir.trial(name) for name in group.trials] for group in groups]
-                    LAUNCHERS[launcher](folders, places.environments, workdir.output_path, interruption, poll)
+                    LAUNCHERS[launcher](folders, environments, workdir.output_path, interruption, poll)
                     before, known = known, grid.known(workdir)
                     new = {name: trial for name, trial in known.items() if before.get(name) != trial}
                     todo = not_done(new, workdir, retry)
@@ -97,6 +86,23 @@ def run(
         rows = _collect(workdir)
         _conclude(workdir, rows)
     return results.Rows(rows)
+
+
+def _prepared(config: ConfigDict, trials: Mapping[str, ConfigDict], workdir: Workdir, retry: Collection[str]) -> Places:
+    """Looks whether the trials can be trained, prepares their data, and returns where they will be; see `run`."""
+    for trial in trials.values():
+        inputs.check_workdir(trial, workdir.path)
+    with concurrent.futures.ThreadPoolExecutor(1) as thread:  # looking for devices starts a process
+        found = thread.submit(find_places, config.launch.devices_per_group)
+        for trial in trials.values():
+            count_network(trial)
+    places = found.result()
+    for name, trial in not_done(trials, workdir, retry).items():
+        check_fits(name, trial, places.num_devices, places.memory)
+    with _told(workdir):
+        for trial in trials.values():
+            inputs.prepare(trial)
+    return places
 
 
 def _conclude(workdir: Workdir, rows: Sequence[results.Row]) -> None:
