@@ -34,7 +34,7 @@ def main(file) -> int:
     if flags.FLAGS.status:
         from mnet_jax.sweep.status import status_lines
 
-        print(*status_lines(grid.known(workdir), workdir), *grid.complaints(workdir), sep="\n")
+        print(*status_lines(grid, workdir), *grid.complaints(workdir), sep="\n")
         return 0
     return (_dry_run if flags.FLAGS.dry_run else _run)(config, grid, workdir)
 

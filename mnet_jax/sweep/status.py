@@ -1,28 +1,34 @@
 """What the files say of a sweep's trials: what runs, since when, how far it is, and what failed."""
 
 import datetime
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 
 from mnet_jax.report.tables import table
+from mnet_jax.sweep.grid import Grid
 from mnet_jax.workdir.files import DONE, QUEUED, RUNNING, TUNED, TrialFolder, Workdir
 
 _COLUMNS = ("trial", "status", "since", "step", "of", "epoch", "loss")
 
 
-def status_lines(names: Iterable[str], workdir: Workdir) -> Iterator[str]:
-    """A table of trials, and what is wrong with those that are not done; reads files, and neither waits nor writes.
+def status_lines(grid: Grid, workdir: Workdir) -> Iterator[str]:
+    """A table of trials and trial runs, and what is wrong with those that are not done.
 
-    A trial that was `running` when its machine stopped is told by the lock that no process holds.
+    Reads files, and neither waits nor writes. A trial that was `running` when its machine stopped is told by the lock
+    that no process holds.
 
     Args:
-      names: of the trials, as the workdir knows them.
+      grid: the trials; those that wait for a choice are counted, not listed.
       workdir: of the sweep, running or not.
     """
-    folders = [workdir.trial(name) for name in names]
+    folders = [workdir.trial(name) for name in grid.known(workdir)]
     yield table(_COLUMNS, [_cells(folder) for folder in folders], (False, False, False, True, True, True, True))
     yield from filter(None, map(complaint, folders))
-    counts = [sum(folder.status() == DONE for folder in folders), sum(_is_running(folder) for folder in folders)]
-    yield f"{counts[0]} of {len(folders)} trials done, {counts[1]} running"
+    if runs := grid.runs(workdir):
+        yield f"{sum(bool(workdir.trial(name).validation()) for name in runs)} of {len(runs)} trial runs done"
+    finals = [workdir.trial(name) for name in grid.finals(workdir)]
+    num_trials = len(finals) + len(grid.waiting(workdir))
+    num_done = sum(folder.status() == DONE for folder in finals)
+    yield f"{num_done} of {num_trials} trials done, {sum(map(_is_running, folders))} running"
 
 
 def complaint(folder: TrialFolder) -> str | None:

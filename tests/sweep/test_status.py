@@ -3,6 +3,7 @@
 import re
 import time
 
+from mnet_jax.sweep.grid import Grid
 from mnet_jax.sweep.status import status_lines
 from mnet_jax.workdir.files import Workdir
 
@@ -23,7 +24,8 @@ def test_what_runs_how_far_it_is_and_what_failed(tmp_path):
         pass  # a lock that was held once
     with workdir.trial("runs").locked(0):
         before = _moments(tmp_path)
-        head, *rest = status_lines(("done", "runs", "killed", "failed", "waits", "unknown"), workdir)
+        grid = Grid(dict.fromkeys(("done", "runs", "killed", "failed", "waits", "unknown")))
+        head, *rest = status_lines(grid, workdir)
     rows = [re.split(r"  +", line) for line in head.splitlines()]
     assert rows[0] == ["trial", "status", "since", "step", "of", "epoch", "loss"]
     day = time.strftime("%Y-%m-%d")

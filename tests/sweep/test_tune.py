@@ -10,6 +10,7 @@ import pytest
 from mnet_jax.devices.signals import Interruption
 from mnet_jax.errors import UserError
 from mnet_jax.sweep.run import plan_trials, run_sweep
+from mnet_jax.sweep.status import status_lines
 from mnet_jax.train import inputs, loop
 from mnet_jax.workdir import bits, results
 from mnet_jax.workdir.files import DIVERGED, DONE, TUNED, TrialFolder, Workdir
@@ -67,6 +68,16 @@ def test_shorter_trial_runs_are_trials_of_their_own(tuned, tmp_path):
     assert len(grid.known(workdir)) == 6 + 4
     assert {trial.train.epochs for trial in grid.runs(workdir).values()} == {1.0}
     assert {trial.train.epochs for trial in grid.finals(workdir).values()} == {tuned.train.epochs}
+
+
+def test_the_status_tells_trial_runs_from_trials(tuned, tmp_path):
+    workdir = Workdir(tmp_path)
+    grid = plan_trials(tuned)
+    runs = grid.runs(workdir)
+    end(workdir, dict(list(runs.items())[:3]), best=0.05)
+    assert list(status_lines(grid, workdir))[1:] == ["3 of 6 trial runs done", "0 of 4 trials done, 0 running"]
+    end(workdir, runs, best=0.05)
+    assert list(status_lines(grid, workdir))[1:] == ["6 of 6 trial runs done", "0 of 4 trials done, 0 running"]
 
 
 def test_a_best_value_at_the_edge_is_extended_once_and_stays(tuned, tmp_path):
