@@ -73,8 +73,11 @@ def test_every_grid_expands_for_every_model(stem, preset):
 def test_the_ablation_has_four_networks_of_each_paper(preset):
     file = read("ablation", preset)
     trials = expand(file.config, file.trials())
-    assert [trial.model.name for trial in trials.values()] == ["mobilenet_v1"] * 4 + ["mobilenet_v2"] * 4
-    assert sum(trial.model.get("residual") is False for trial in trials.values()) == 1
+    seeds = max(trial.seed for trial in trials.values()) + 1
+    assert seeds == (1 if preset.startswith("imagenet") else 3)
+    names = [trial.model.name for trial in trials.values()]
+    assert names == ["mobilenet_v1"] * 4 * seeds + ["mobilenet_v2"] * 4 * seeds
+    assert sum(trial.model.get("residual") is False for trial in trials.values()) == seeds
 
 
 def test_no_golden_text_is_left_over():
