@@ -12,6 +12,7 @@ from scipy.stats import spearmanr
 
 from mnet_jax.cost import published
 from mnet_jax.workdir import results
+from mnet_jax.workdir.files import DONE
 
 _SIZES = (224, 192, 160, 128)
 
@@ -19,7 +20,8 @@ _SIZES = (224, 192, 160, 128)
 def main(workdir: pathlib.Path) -> None:
     ours = collections.defaultdict(list)
     for row in results.read(workdir / "results.csv"):
-        ours[row["alpha"], row["input_size"]].append(row["top1"])
+        if row["status"] == DONE:  # not what was trained to choose a rate
+            ours[row["alpha"], row["input_size"]].append(row["top1"])
     sizes = sorted({size for _, size in ours}, reverse=True)
     table = {
         (row["alpha"], row["input_size"]): (row["top1"], row["mult_adds"])

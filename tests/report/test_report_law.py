@@ -14,6 +14,7 @@ from mnet_jax.workdir.files import Workdir
 from tests.report.grids import grid
 
 EXPERIMENTS = pathlib.Path(__file__).parents[2] / "experiments"
+REAL = pathlib.Path(__file__).parent / "real_grid.csv"  # V1 on Fashion-MNIST by version 0.1, at one rate for all
 FORMS = ["logit_quadratic", "power_with_floor", "log_linear", "mult_adds_power"]
 
 
@@ -44,7 +45,7 @@ def real(tmp_path):
     """A folder with some rows of the grid on Fashion-MNIST: 4 alphas, 4 input sizes, 3 seeds."""
 
     def make(is_wanted=lambda row: True, change=lambda row: row):
-        rows = [change(row) for row in results.read(EXPERIMENTS / "fashion_mnist_grid/results.csv") if is_wanted(row)]
+        rows = [change(row) for row in results.read(REAL) if is_wanted(row)]
         return write(tmp_path / "real", rows)
 
     return make
@@ -144,10 +145,13 @@ def test_one_seed_has_a_fit_no_interval_and_nobody_told_apart(real, told):
 
 def test_mixed_recipes_are_never_in_one_fit(tmp_path, capsys):
     """The grid of 2 epochs, two of its sizes, beside the widths of 6 epochs."""
-    rows = results.read(EXPERIMENTS / "fashion_mnist_grid/results.csv")
+    rows = results.read(REAL)
     short = write(tmp_path / "short", [row for row in rows if row["input_size"] in (28, 24)])
+    changes = {"epochs": 6.0, "replicate": "longer"}
+    widths = [row for row in rows if (row["input_size"], row["seed"]) == (28, 0)]
+    long = write(tmp_path / "long", [row | changes | {"trial": f"long{i}-{i:08x}"} for i, row in enumerate(widths)])
     both = tmp_path / "both"
-    folders = ["--workdir", str(short), "--workdir", str(EXPERIMENTS / "fashion_mnist_width")]
+    folders = ["--workdir", str(short), "--workdir", str(long)]
     assert report.main([*folders, "--output", str(both)]) == 0
     printed = capsys.readouterr().out
     first, second = law_of(both)
@@ -290,8 +294,9 @@ def test_many_recipes_of_one_cell_are_one_line(tmp_path, told):
     )
 
 
-def test_the_tables_of_experiments_stay_as_they_are(tmp_path, told):
-    old = shutil.copytree(EXPERIMENTS / "ablation_mnist5k", tmp_path / "old")
-    found, _ = told(old)
-    assert all(form["refused"] for family in found for form in family["forms"])
-    assert (old / "results.csv").read_bytes() == (EXPERIMENTS / "ablation_mnist5k/results.csv").read_bytes()
+@pytest.mark.parametrize("name", sorted(path.parent.name for path in EXPERIMENTS.glob("*/results.csv")))
+def test_the_tables_of_experiments_stay_as_they_are(tmp_path, told, name):
+    copy = shutil.copytree(EXPERIMENTS / name, tmp_path / "copy")
+    found, _ = told(copy)
+    assert found
+    assert (copy / "results.csv").read_bytes() == (EXPERIMENTS / name / "results.csv").read_bytes()
