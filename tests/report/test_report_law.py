@@ -294,9 +294,17 @@ def test_many_recipes_of_one_cell_are_one_line(tmp_path, told):
     )
 
 
-@pytest.mark.parametrize("name", sorted(path.parent.name for path in EXPERIMENTS.glob("*/results.csv")))
-def test_the_tables_of_experiments_stay_as_they_are(tmp_path, told, name):
-    copy = shutil.copytree(EXPERIMENTS / name, tmp_path / "copy")
-    found, _ = told(copy)
-    assert found
-    assert (copy / "results.csv").read_bytes() == (EXPERIMENTS / name / "results.csv").read_bytes()
+def test_an_ablation_has_no_law(tmp_path, told):
+    found, _ = told(shutil.copytree(EXPERIMENTS / "ablation_mnist5k", tmp_path / "old"))
+    assert all(form["refused"] for family in found for form in family["forms"])
+
+
+def test_the_committed_grid_is_in_the_papers_order_and_its_law_is_what_the_report_says(tmp_path, told):
+    """From the table and the bits of `experiments/fashion_mnist_grid`, as its page quotes them."""
+    (family, *others), _ = told(shutil.copytree(EXPERIMENTS / "fashion_mnist_grid", tmp_path / "grid"))
+    assert not others
+    assert family["intervals_of"] == "seeds and test images"
+    assert len(family["neighbours"]) == 24
+    assert all(pair["gap_pp"] > 0 for pair in family["neighbours"])
+    assert sum(pair["told_apart"] for pair in family["neighbours"]) == 11
+    assert family["forms"][0]["loo_mean_pp"] == pytest.approx(0.10, abs=0.005)
