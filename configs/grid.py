@@ -9,7 +9,7 @@ are the paper's: 7, 6, 5 and 4 pixels wide.
 mnist5k (the default), fashion_mnist: input sizes 28, 24, 20, 16
     Device: not run yet at this stride. Top-1: not measured. Mult-Adds: 156 to 3.3 million.
     fashion_mnist at a total stride of 8, rates tuned, three seeds (experiments/fashion_mnist_grid):
-    Device: 2 CPU cores, 3.2 hours. Mult-Adds: 52.3 to 0.9 million. Top-1: 0.908 to 0.865.
+    Device: 2 CPU cores, 3.7 hours (shared with tests). Mult-Adds: 52.3 to 0.9 million. Top-1: 0.908 to 0.865.
 cifar10: input sizes 32, 27, 23, 18
     Device: not run yet. Top-1: not measured. Mult-Adds: 204 to 5.2 million.
 imagenet (the papers' setting; mnet_jax/config/presets.py names its sources): input sizes 224, 192, 160, 128

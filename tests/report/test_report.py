@@ -16,7 +16,7 @@ from mnet_jax.workdir import results
 from tests.finished import finish
 
 EXPERIMENTS = pathlib.Path(__file__).parents[2] / "experiments"
-TABLES = [*sorted(EXPERIMENTS.glob("*/results.csv")), pathlib.Path(__file__).parent / "real_grid.csv"]
+TABLES = [*sorted(EXPERIMENTS.glob("*/results.csv")), pathlib.Path(__file__).parent / "real_grid/results.csv"]
 
 
 @pytest.fixture
@@ -46,11 +46,9 @@ def test_a_broken_trial_is_listed_and_the_others_are_drawn(workdir, capsys):
     assert (workdir.path / "accuracy_vs_params.png").exists()
 
 
-@pytest.mark.parametrize("table", TABLES, ids=lambda table: f"{table.parent.name}/{table.stem}")
+@pytest.mark.parametrize("table", TABLES, ids=lambda table: table.parent.name)
 def test_tables_of_earlier_versions_are_read_and_left_as_they_are(table, tmp_path, capsys):
-    old = tmp_path / "old"
-    old.mkdir()
-    shutil.copy(table, old / "results.csv")
+    old = shutil.copytree(table.parent, tmp_path / "old")
     assert report.main(["--workdir", str(old)]) == 0
     assert (old / "results.csv").read_bytes() == table.read_bytes()
     rows = results.read(table)
@@ -61,7 +59,7 @@ def test_tables_of_earlier_versions_are_read_and_left_as_they_are(table, tmp_pat
 
 
 def test_there_are_tables_of_earlier_versions():
-    assert {table.name for table in TABLES} == {"results.csv", "real_grid.csv"}
+    assert len(TABLES) >= 4
 
 
 def test_a_folder_without_a_table_is_refused(tmp_path, command):

@@ -14,7 +14,7 @@ from mnet_jax.workdir.files import Workdir
 from tests.report.grids import grid
 
 EXPERIMENTS = pathlib.Path(__file__).parents[2] / "experiments"
-REAL = pathlib.Path(__file__).parent / "real_grid.csv"  # V1 on Fashion-MNIST by version 0.1, at one rate for all
+REAL = pathlib.Path(__file__).parent / "real_grid/results.csv"  # V1 on Fashion-MNIST, at one rate for all
 FORMS = ["logit_quadratic", "power_with_floor", "log_linear", "mult_adds_power"]
 
 
@@ -144,7 +144,7 @@ def test_one_seed_has_a_fit_no_interval_and_nobody_told_apart(real, told):
 
 
 def test_mixed_recipes_are_never_in_one_fit(tmp_path, capsys):
-    """The grid of 2 epochs, two of its sizes, beside the widths of 6 epochs."""
+    """The grid of 2 epochs, two of its sizes, beside widths that say 6 epochs."""
     rows = results.read(REAL)
     short = write(tmp_path / "short", [row for row in rows if row["input_size"] in (28, 24)])
     changes = {"epochs": 6.0, "replicate": "longer"}
