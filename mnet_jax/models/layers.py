@@ -31,6 +31,7 @@ LAYERS = ("fast", "textbook")
 PADDINGS = ("same", "symmetric", "keras_v1")
 
 _FEW_CHANNELS = 4  # colours: a convolution of so few input channels is one matrix product (im2col)
+_SMALL_MAP = 2  # pixels of a side: so is one onto so small a map
 
 DEPTHWISE = "depthwise_conv"  # name of every depthwise kernel's module: the optimizer spares these from weight decay
 
@@ -108,7 +109,7 @@ class ConvBN(nn.Module):
             use_bias=False,
             kernel_init=kernel_init,
             dtype=self.dtype,
-            conv_general_dilated=self._convolution(x_BxHxWxC.shape[-1]),
+            conv_general_dilated=self._convolution(*x_BxHxWxC.shape[1:]),
             name=DEPTHWISE if depthwise else "conv",
         )(x_BxHxWxC)
         settings = {
@@ -122,14 +123,14 @@ class ConvBN(nn.Module):
             return _activation(self.activation)(nn.BatchNorm(**settings)(x))
         return _BatchNorm(activation=self.activation, **settings)(x)
 
-    def _convolution(self, channels: int) -> Callable:
+    def _convolution(self, height: int, width: int, channels: int) -> Callable:
         if self.layers == "textbook":
             return lax.conv_general_dilated
         if self.features is None:
             return _as_convolution(depthwise_conv)
         if self.kernel_size == 1 and self.stride == 1:
             return _as_convolution(lambda x, kernel, *_: pointwise_conv(x, kernel))
-        if channels <= _FEW_CHANNELS:
+        if channels <= _FEW_CHANNELS or min(height, width) <= _SMALL_MAP * self.stride:
             return _as_convolution(im2col_conv)
         return lax.conv_general_dilated
 

@@ -1,6 +1,7 @@
-"""Convolution of an image with few channels as one matrix product of its patches (im2col), for XLA:CPU.
+"""Convolution as one matrix product of an image's patches (im2col), for XLA:CPU; elsewhere it is XLA's convolution.
 
-Three colours are too few for XLA:CPU's convolutions to vectorise along. Elsewhere this is XLA's convolution.
+Three colours are too few for XLA:CPU's convolutions to vectorise along. Where the output, or what the gradient of the
+input is computed from, has two pixels a side, XLA:CPU falls back to a loop of scalars.
 """
 
 import functools
@@ -53,8 +54,9 @@ def _backward(strides, padding, residuals, dy):
         return jax.vjp(_convolution(strides, padding), x, kernel)[1](dy)
 
     def gradients_by_im2col(x, kernel, dy):
-        dx, _ = gradients(x, kernel, dy)
-        columns = _im2col(x, kernel.shape[:2], strides, padding)
+        patches = functools.partial(_im2col, window=kernel.shape[:2], strides=strides, padding=padding)
+        columns, transposed = jax.vjp(patches, x)
+        (dx,) = transposed(matmul(dy, kernel.reshape(-1, kernel.shape[-1]).T))
         return dx, matmul_weight_gradient(columns, dy).reshape(kernel.shape)
 
     return lax.platform_dependent(*residuals, dy, cpu=gradients_by_im2col, default=gradients)

@@ -1,3 +1,5 @@
+import functools
+
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
@@ -208,3 +210,14 @@ def test_padding_rules_of_a_strided_depthwise_convolution(padding, side, expecte
     y = model.apply(variables, x, train=False)
     assert y.shape == (1, expected_side, expected_side, 1)
     assert float(y[0, 0, 0, 0]) == pytest.approx(float(kernel[*first_tap, 0, 0]), rel=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("side", "stride", "is_convolution"), [(2, 1, False), (4, 2, False), (3, 1, True), (5, 2, True)]
+)
+def test_a_convolution_onto_a_small_map_is_a_matrix_product(side, stride, is_convolution):
+    layer, x = layers.ConvBN(features=8, kernel_size=3, stride=stride), jnp.zeros((2, side, side, 16))
+    variables = layer.init(jax.random.key(0), x, train=False)
+    program = jax.jit(functools.partial(layer.apply, train=False)).trace(variables, x)
+    text = program.lower(lowering_platforms=("cpu",)).as_text()
+    assert ("stablehlo.convolution" in text) == is_convolution

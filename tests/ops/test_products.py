@@ -5,7 +5,7 @@ import functools
 import jax
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from jax import lax
 
@@ -21,14 +21,15 @@ def reference(x, kernel, strides=(1, 1), padding="SAME"):
 
 @settings(max_examples=25, deadline=None, derandomize=True)
 @given(
-    height=st.integers(5, 11),
-    width=st.integers(5, 11),
-    channels=st.integers(1, 4),
+    height=st.integers(1, 11),
+    width=st.integers(1, 11),
+    channels=st.integers(1, 9),
     k=st.integers(1, 5),
     strides=st.tuples(st.integers(1, 3), st.integers(1, 3)),
     padding=st.sampled_from(["SAME", "VALID", ((1, 1), (1, 1)), ((0, 2), (1, 0))]),
 )
 def test_im2col_equals_the_convolution(height, width, channels, k, strides, padding):
+    assume(padding == "SAME" or min(height, width) >= k)
     with jax.enable_x64(True):
         arguments = arrays((2, height, width, channels), (k, k, channels, 6))
         ours = outcome(functools.partial(im2col_conv, strides=strides, padding=padding), *arguments)
