@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 
 from mnet_jax.report.forms import AXES, Places
-from mnet_jax.report.points import differing, grouped, settings_columns, values
+from mnet_jax.report.points import chosen_columns, differing, grouped, settings_columns, values
 from mnet_jax.workdir.files import DIVERGED, DONE
-from mnet_jax.workdir.results import SEEDS, Row, column_of
+from mnet_jax.workdir.results import SEEDS, Row
 
 _TUNED = "tuned"  # status of a row that only chose a value
 _OF_A_FILE = ("data.image_size", "train.init_from", "train.init_fingerprint")  # what imported weights bring along
@@ -140,11 +140,6 @@ def _recipe(row: Row, columns: Sequence[str]) -> tuple:
     """What cells of one family share; chosen values, and what a file of weights brings along, are replaced."""
     beside = chosen_columns(row) | set(_OF_A_FILE if row.get("epochs") == 0 else ())
     return (row.get("test_images"), *(("chosen",) if column in beside else row.get(column) for column in columns))
-
-
-def chosen_columns(row: Row) -> set[str]:
-    """The columns whose values were chosen per cell by tuning."""
-    return {column_of(key.strip()) for key in (row.get("chosen") or "").split(",") if key.strip()}
 
 
 def _family(rows: Sequence[Row], correct: Mapping[str, np.ndarray]) -> Family:

@@ -15,7 +15,7 @@ from mnet_jax.report.errorbars import IMAGES, SEEDS
 from mnet_jax.report.findings import Finding
 from mnet_jax.report.multiples import Panels, multiples
 from mnet_jax.report.panel import Panel
-from mnet_jax.report.points import points
+from mnet_jax.report.points import in_force, points
 from mnet_jax.report.styles import Styles
 from mnet_jax.report.words import Words, writable
 from mnet_jax.workdir import results
@@ -61,9 +61,13 @@ def _is_drawn(row: Row, field: str) -> bool:
 
 def _figure(rows: Sequence[Row], field: str, label: str, curves: Curves) -> Figure:
     """The fewest panels that have room for what must be written in them."""
-    drawn = [row for row in rows if _is_drawn(row, field)]
-    missing = len(rows) - len(drawn)
-    notes = [f"Not drawn: {missing} trial{'s' * (missing > 1)} of unknown cost or accuracy."] if missing else []
+    known = [row for row in rows if _is_drawn(row, field)]
+    drawn = in_force(known)
+    left_out = {
+        "of unknown cost or accuracy": len(rows) - len(known),
+        "at values that tuning gave up": len(known) - len(drawn),
+    }
+    notes = [f"Not drawn: {n} trial{'s' * (n > 1)} {why}." for why, n in left_out.items() if n]
     for groups in multiples(points(drawn), field):
         figure, num_left_out = _panels(drawn, groups, field, label, curves, notes)
         if not num_left_out:

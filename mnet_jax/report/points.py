@@ -2,7 +2,7 @@
 
 import dataclasses
 import statistics
-from collections.abc import Callable, Hashable, Iterable, Sequence
+from collections.abc import Callable, Collection, Hashable, Iterable, Sequence
 from typing import Any
 
 from mnet_jax.report.errorbars import pooled_sd, standard_error
@@ -75,8 +75,29 @@ def with_errors(rows: Sequence[Row]) -> list[tuple[list[Row], float | None, str 
 def settings_columns(rows: Sequence[Row]) -> list[str]:
     """The columns that are neither a name, nor measured, nor a seed; those that were tuned or of files come last."""
     beside = dict.fromkeys(key for row in rows for key in row if key not in (*COLUMNS, *SEEDS, *_NO_SETTINGS))
-    tuned = {column_of(key) for row in rows for key in (row.get("chosen") or "").split(",")}
+    tuned = {column for row in rows for column in chosen_columns(row)}
     return sorted((*_SETTINGS, *beside), key=lambda column: (column in _LAST, column in tuned))
+
+
+def chosen_columns(row: Row) -> set[str]:
+    """The columns whose values were chosen per cell by tuning."""
+    return {column_of(key.strip()) for key in (row.get("chosen") or "").split(",") if key.strip()}
+
+
+def in_force(rows: Sequence[Row]) -> list[Row]:
+    """Without the rows at values in whose place tuning has chosen others, as it does when more are tried."""
+    columns = settings_columns(rows)
+    chosen = {(tuned := frozenset(chosen_columns(row)), _beside(row, columns, tuned)) for row in rows}
+    sets = {tuned for tuned, _ in chosen if tuned}
+    return [
+        row
+        for row in rows
+        if chosen_columns(row) or not any((tuned, _beside(row, columns, tuned)) in chosen for tuned in sets)
+    ]
+
+
+def _beside(row: Row, columns: Sequence[str], tuned: Collection[str]) -> tuple:
+    return values(row, [column for column in columns if column not in tuned])
 
 
 def differing(rows: Iterable[Row | Point], columns: Iterable[str]) -> list[str]:

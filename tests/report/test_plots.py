@@ -53,6 +53,28 @@ def test_a_grid_has_a_line_per_size_a_marker_per_alpha_and_grey_lines_across(dra
     )
 
 
+def test_of_a_cell_that_was_tuned_again_the_value_that_stands_is_drawn(drawn):
+    """As after `--extend`: the trials at the value that was given up stay in the table."""
+    rates = {1.0: (0.05,), 0.5: (0.05, 0.025)}
+    rows = [
+        row_of(i, alpha=alpha, seed=seed, optim__learning_rate=rate) | {"chosen": chosen}
+        for i, (alpha, rate, chosen, seed) in enumerate(
+            (alpha, rate, "optim.learning_rate" if rate == rates[alpha][-1] else None, seed)
+            for alpha in rates
+            for rate in rates[alpha]
+            for seed in (0, 1)
+        )
+    ]
+    figure, _ = drawn(rows)
+    assert [count for _, count in joined(figure.axes[0])] == [2]
+    assert sorted(bar.lines[0].get_xdata()[0] for bar in figure.axes[0].containers) == sorted(
+        {row["mult_adds"] for row in rows}
+    )
+    assert "Not drawn: 2 trials at values that tuning gave up." in note_of(figure)
+    figure, _ = drawn([row | {"chosen": None} for row in rows])
+    assert "Not drawn" not in note_of(figure), "of a sweep that was not tuned all is drawn"
+
+
 def test_points_stand_where_cost_and_accuracy_say(drawn):
     rows = product(alpha=(1.0, 0.5))
     (axes,) = drawn(rows)[0].axes
