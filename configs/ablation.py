@@ -9,8 +9,10 @@ small images all of them have half the width, which costs a quarter, the smalles
 and the learning rate that is best for it on the validation split, as one rate for all would compare rates.
 
 mnist5k (the default), fashion_mnist: 16 pixels, total stride 8
-    Device: not run yet. Top-1: not measured.
-    Mult-Adds: V1 3.4, 29.2, 1.9, 2.0 million; V2 2.8, 2.8, 2.8, 1.0 million.
+    Mult-Adds: V1 3.4, 29.2, 1.9, 2.0 million; V2 2.8, 2.8, 2.8, 1.0 million. mnist5k: not run yet.
+    fashion_mnist, one core of an AMD EPYC, 1.4 hours (experiments/ablation_fashion_mnist), after 4 epochs:
+    Top-1: V1 0.878, 0.900, 0.877, 0.887; V2 0.874, 0.859, 0.852, 0.864 (standard deviation over seeds 0.002). All but
+    V1 and narrow are told apart from the network itself. On maps of 2 x 2 pixels shallow wins, unlike in the paper.
 cifar10: 18 pixels, total stride 8
     Device: not run yet. Top-1: not measured.
     Mult-Adds: V1 7.5, 64.8, 4.2, 4.4 million; V2 6.2, 6.2, 6.2, 2.3 million.

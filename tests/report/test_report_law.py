@@ -295,7 +295,7 @@ def test_many_recipes_of_one_cell_are_one_line(tmp_path, told):
 
 
 def test_an_ablation_has_no_law(tmp_path, told):
-    found, _ = told(shutil.copytree(EXPERIMENTS / "ablation_mnist5k", tmp_path / "old"))
+    found, _ = told(shutil.copytree(EXPERIMENTS / "ablation_fashion_mnist", tmp_path / "old"))
     assert all(form["refused"] for family in found for form in family["forms"])
 
 
