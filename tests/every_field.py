@@ -1,7 +1,8 @@
 """Resolved configs in which, between them, every field has an effect, and a second value for each field."""
 
 from mnet_jax import presets
-from mnet_jax.config.fields import FIELDS, Choices
+from mnet_jax.config.field import Choices
+from mnet_jax.config.fields import FIELDS
 from mnet_jax.config.resolve import resolve
 from mnet_jax.workdir import results
 from tests.finished import changed

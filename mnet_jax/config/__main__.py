@@ -8,7 +8,8 @@ import sys
 from collections.abc import Iterable, Iterator
 
 from mnet_jax.config import options
-from mnet_jax.config.fields import FIELDS, Choices, Field, Range, never
+from mnet_jax.config.field import Choices, Field, Range, never
+from mnet_jax.config.fields import FIELDS
 from mnet_jax.models import registry
 
 _HEADER = """# Fields of a config

@@ -57,8 +57,12 @@ def from_json(text: str) -> ConfigDict:
 
     config = ConfigDict(tuples(json.loads(text)))
     for field in FIELDS:
-        group, _, leaf = field.key.rpartition(".")
-        node = config[group] if group else config
+        *groups, leaf = field.key.split(".")
+        node = config
+        for group in groups:
+            if group not in node:
+                node[group] = ConfigDict()
+            node = node[group]
         if leaf not in node:
             node[leaf] = field.default
     return config.lock()

@@ -1,6 +1,7 @@
 """What the options of the networks here do and may be; those of one's own are checked by their type alone."""
 
-from mnet_jax.config.fields import FRACTION, NOT_NEGATIVE, POSITIVE, STRIDE, Choices, Range
+from mnet_jax.config.field import FRACTION, NOT_NEGATIVE, POSITIVE, Choices, Range
+from mnet_jax.config.fields import STRIDE
 from mnet_jax.models import registry
 from mnet_jax.models.layers import ACTIVATIONS, LAYERS, PADDINGS
 

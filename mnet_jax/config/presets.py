@@ -69,10 +69,12 @@ def _base(**data) -> ConfigDict:
 
 
 def _put(config: ConfigDict, key: str, value) -> None:
-    node, _, leaf = key.rpartition(".")
-    if node and node not in config:
-        config[node] = ConfigDict()
-    (config[node] if node else config)[leaf] = value
+    *groups, leaf = key.split(".")
+    for group in groups:
+        if group not in config:
+            config[group] = ConfigDict()
+        config = config[group]
+    config[leaf] = value
 
 
 def _mnist5k() -> ConfigDict:

@@ -11,8 +11,9 @@ from mnet_jax.report.errorbars import pooled_sd, standard_error
 from mnet_jax.report.law import Fit, Law, fit_law
 from mnet_jax.report.neighbours import Pair, front, neighbours
 from mnet_jax.report.tables import table
-from mnet_jax.workdir.files import Workdir, write_json
+from mnet_jax.workdir.files import Workdir
 from mnet_jax.workdir.results import Row
+from mnet_jax.workdir.whole import write_json
 
 _QUOTED = ("power_with_floor", "log_linear", "mult_adds_power")  # whose coefficients say something by themselves
 

@@ -19,8 +19,9 @@ from mnet_jax.report.points import in_force, points
 from mnet_jax.report.styles import Styles
 from mnet_jax.report.words import Words, writable
 from mnet_jax.workdir import results
-from mnet_jax.workdir.files import DONE, Workdir, write_bytes
+from mnet_jax.workdir.files import DONE, Workdir
 from mnet_jax.workdir.results import Row
+from mnet_jax.workdir.whole import write_bytes
 
 LOOK = {"font.size": 10, "axes.spines.top": False, "axes.spines.right": False, "text.parse_math": False}
 

@@ -17,8 +17,9 @@ from mnet_jax.report.plots import LOOK
 from mnet_jax.report.points import Point
 from mnet_jax.report.styles import Styles, is_number
 from mnet_jax.report.tables import table
-from mnet_jax.workdir.files import Damaged, Workdir, write_bytes
+from mnet_jax.workdir.files import Workdir
 from mnet_jax.workdir.results import Row
+from mnet_jax.workdir.whole import Damaged, write_bytes
 
 _Cell = Mapping[str, Any]
 

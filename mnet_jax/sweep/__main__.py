@@ -1,12 +1,13 @@
 """Trains every trial of a config's grid that is not done, then collects and reports.
 
-    python -m mnet_jax.sweep --config configs/width.py [--config.field=value ...] [--workdir DIR] [--launcher local]
+    python -m mnet_jax.sweep --config configs/width.py [--config.field=value ...] [--workdir DIR] [--launcher ray]
                              [--dry_run | --status] [--retry failed,diverged] [--extend] [--accept_changed_model]
 
 Running it again resumes: done trials are skipped, others go on from their last checkpoint. Where `config.tune` has
 axes, their values are tried first, and each cell is trained with the one that is best on the validation split.
 """
 
+import pathlib
 from collections.abc import Iterator, Sequence
 
 from absl import flags
@@ -46,8 +47,7 @@ def _run(config, grid, workdir) -> int:
     from mnet_jax.sweep.status import complaint
     from mnet_jax.workdir.files import TUNED
 
-    launcher = flags.FLAGS.launcher or config.launch.launcher
-    rows = run(config, grid, workdir, launcher, flags.FLAGS.accept_changed_model, flags.FLAGS.retry)
+    rows = run(config, grid, workdir, _launcher(config), flags.FLAGS.accept_changed_model, flags.FLAGS.retry)
     trials = [row for row in rows if row["status"] != TUNED]
     print(*filter(None, (tuning.read([workdir.path]).as_table(), as_table(trials), as_summary(rows))), sep="\n\n")
     for name, trial in grid.known(workdir).items():
@@ -66,7 +66,7 @@ def _dry_run(config, grid, workdir) -> int:
     from mnet_jax.cost.layers import count_network
     from mnet_jax.report.tables import as_table
     from mnet_jax.sweep import plan
-    from mnet_jax.sweep.launchers.places import find_places
+    from mnet_jax.sweep.launchers import registry
     from mnet_jax.sweep.run import check_fits, not_done
 
     known, waiting = grid.known(workdir), grid.waiting(workdir)
@@ -76,20 +76,24 @@ def _dry_run(config, grid, workdir) -> int:
         status = "waits" if name in waiting else workdir.trial(name).status()
         rows.append({"trial": name, "mult_adds": cost.mult_adds, "params": cost.params, "status": status})
     print(as_table(rows, ("trial", "mult_adds", "params", "status")))
-    places = find_places(config.launch.devices_per_group)
+    folder = pathlib.Path(config.folder or ".")
+    capacity = registry.find(_launcher(config), folder)(config.launch, workdir).capacity()
     todo = not_done(known, workdir, flags.FLAGS.retry)
     for name, trial in todo.items():
-        check_fits(name, trial, places.num_devices, places.memory)
-    count = len(places.environments)
-    groups = plan.groups(todo, config.launch.trials_per_stream, count)
+        check_fits(name, trial, capacity.num_devices, capacity.memory)
+    groups = plan.groups(todo, config.launch.trials_per_stream, capacity.places)
     later = sum(map(plan.predicted_cost, waiting.values()))
-    print(*_plan_lines(groups, count, later), sep="\n")
+    print(*_plan_lines(groups, capacity.places, later), sep="\n")
     if waiting:
         whole = later + sum(group.cost for group in groups)
         print(
             f"then {len(waiting)} trials, with the values that are chosen ({later / whole:.0%} of the predicted cost)"
         )
     return 0
+
+
+def _launcher(config) -> str:
+    return flags.FLAGS.launcher or config.launch.launcher
 
 
 def _plan_lines(groups: Sequence, num_places: int, later: float) -> Iterator[str]:
@@ -106,7 +110,9 @@ def _plan_lines(groups: Sequence, num_places: int, later: float) -> Iterator[str
 
 if __name__ == "__main__":
     flags.DEFINE_string("workdir", None, "Folder of the sweep; default: runs/<config file's stem>.")
-    flags.DEFINE_enum("launcher", None, ["local"], "How trials are run; default: config.launch.launcher.")
+    flags.DEFINE_string(
+        "launcher", None, "local, ray, slurm or package.module:function; default: config.launch.launcher."
+    )
     flags.DEFINE_bool("dry_run", False, "Print every trial with its cost and status; train nothing.")
     flags.DEFINE_bool("status", False, "Print what runs, since when, how far it is, and what failed; train nothing.")
     flags.DEFINE_list("retry", ["failed"], "Which trials without a result are trained again: failed, diverged or both.")

@@ -4,6 +4,7 @@ import concurrent.futures
 import contextlib
 import errno
 import os
+import pathlib
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -18,17 +19,17 @@ from mnet_jax.errors import UserError, nearest
 from mnet_jax.report import findings, plots, tuning
 from mnet_jax.sweep import plan
 from mnet_jax.sweep.grid import Grid, axes, expand
-from mnet_jax.sweep.launchers import local
-from mnet_jax.sweep.launchers.places import Places, find_places
+from mnet_jax.sweep.launchers import registry
+from mnet_jax.sweep.launchers.contract import Capacity, Launcher
 from mnet_jax.sweep.progress import Progress
 from mnet_jax.sweep.sources import check_sources, keep_source
 from mnet_jax.sweep.tune import Tuning
 from mnet_jax.train import inputs
 from mnet_jax.workdir import predictions, results
-from mnet_jax.workdir.files import DIVERGED, DONE, FAILED, Damaged, TrialFolder, Workdir
+from mnet_jax.workdir.files import DIVERGED, DONE, FAILED, TrialFolder, Workdir
 from mnet_jax.workdir.software import software
+from mnet_jax.workdir.whole import Damaged
 
-LAUNCHERS = {"local": local.launch}
 RETRIED = (FAILED, DIVERGED)
 
 _DISK = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EIO, errno.ESTALE)  # what no program can help
@@ -48,7 +49,7 @@ def run(
       config: the base of the sweep.
       grid: the trials, of which more are known when values are chosen; see `plan_trials`.
       workdir: of the sweep.
-      launcher: a key of `LAUNCHERS`.
+      launcher: see `launchers.registry.find`.
       accept_changed_model: go on where the source of a network of one's own changed since its trial was started.
       retry: which trials that ended without a result are trained again, of `RETRIED`.
 
@@ -56,10 +57,11 @@ def run(
       UserError: the workdir cannot be written, is in use or of an earlier version; data are missing; or the source of a
         network changed. Nothing was trained then. Or the disk was full later on.
     """
-    _check_words(launcher, retry)
+    _check_words(retry)
     workdir.check_place()
+    engine = registry.find(launcher, pathlib.Path(config.folder or "."))(config.launch, workdir)
     known = grid.known(workdir)
-    environments = _prepared(config, known, workdir, retry).environments
+    places = _prepared(known, workdir, engine, retry).places
     with workdir.locked(), _told(workdir):
         mend(workdir)
         check_version(workdir)
@@ -72,9 +74,9 @@ def run(
             poll = _Poll(workdir, progress)
             try:
                 while todo:
-                    groups = plan.groups(todo, config.launch.trials_per_stream, len(environments))
+                    groups = plan.groups(todo, config.launch.trials_per_stream, places)
                     folders = [[workdir.trial(name) for name in group.trials] for group in groups]
-                    LAUNCHERS[launcher](folders, environments, workdir.output_path, interruption, poll)
+                    engine.launch(folders, interruption, poll)
                     before, known = known, grid.known(workdir)
                     new = {name: trial for name, trial in known.items() if before.get(name) != trial}
                     todo = not_done(new, workdir, retry)
@@ -88,21 +90,20 @@ def run(
     return results.Rows(rows)
 
 
-def _prepared(config: ConfigDict, trials: Mapping[str, ConfigDict], workdir: Workdir, retry: Collection[str]) -> Places:
-    """Looks whether the trials can be trained, prepares their data, and returns where they will be; see `run`."""
+def _prepared(trials: Mapping[str, ConfigDict], workdir: Workdir, engine: Launcher, retry: Collection[str]) -> Capacity:
+    """Looks whether the trials can be trained, prepares their data, and says where they will be; see `run`."""
     for trial in trials.values():
         inputs.check_workdir(trial, workdir.path)
-    with concurrent.futures.ThreadPoolExecutor(1) as thread:  # looking for devices starts a process
-        found = thread.submit(find_places, config.launch.devices_per_group)
-        for trial in trials.values():
-            count_network(trial)
-    places = found.result()
+    with concurrent.futures.ThreadPoolExecutor(1) as thread:  # looking for places takes as long
+        counted = thread.submit(lambda: [count_network(trial) for trial in trials.values()])
+        capacity = engine.capacity()
+    counted.result()
     for name, trial in not_done(trials, workdir, retry).items():
-        check_fits(name, trial, places.num_devices, places.memory)
+        check_fits(name, trial, capacity.num_devices, capacity.memory)
     with _told(workdir):
         for trial in trials.values():
             inputs.prepare(trial)
-    return places
+    return capacity
 
 
 def _conclude(workdir: Workdir, rows: Sequence[results.Row]) -> None:
@@ -134,14 +135,12 @@ def _begin(config: ConfigDict, grid: Grid, workdir: Workdir, accept_changed_mode
     workdir.set_sweep(_description(config, workdir, costs, accepted))
 
 
-def _check_words(launcher: str, retry: Collection[str]) -> None:
+def _check_words(retry: Collection[str]) -> None:
     if isinstance(retry, str):
         raise UserError(f"retry={retry!r}: must be several words, such as ({retry!r},)")
     for word in retry:
         if word not in RETRIED:
             raise UserError(f"retry={word!r}{nearest(word, RETRIED)} (known: {', '.join(RETRIED)})")
-    if launcher not in LAUNCHERS:
-        raise UserError(f"launcher {launcher!r}{nearest(launcher, LAUNCHERS)} (known: {', '.join(LAUNCHERS)})")
 
 
 @contextlib.contextmanager
@@ -176,7 +175,7 @@ def run_sweep(
       config: the base, with the axes in `config.sweep`, such as `get_preset("mnist5k")`.
       workdir: folder of the sweep.
       overrides: dicts of dotted keys, one per trial, instead of the product of the axes.
-      launcher: a key of `LAUNCHERS`; by default `config.launch.launcher`.
+      launcher: "local", "ray", "slurm" or `package.module:function`; by default `config.launch.launcher`.
       accept_changed_model: go on where the source of a network of one's own changed since its trial was started.
       retry: which trials that ended without a result are trained again: "failed", "diverged" or both.
       extend: where the best value of a field in `config.tune` is at the edge of its range, try the next one.

@@ -9,7 +9,8 @@ from ml_collections import ConfigDict
 from mnet_jax.config.source import keep, source_of
 from mnet_jax.errors import UserError
 from mnet_jax.models import registry
-from mnet_jax.workdir.files import DONE, Damaged, TrialFolder, Workdir
+from mnet_jax.workdir.files import DONE, TrialFolder, Workdir
+from mnet_jax.workdir.whole import Damaged
 
 
 def check_sources(workdir: Workdir, trials: Mapping[str, ConfigDict], accept: bool) -> list[str]:

@@ -11,7 +11,7 @@ import orbax.checkpoint as ocp
 
 from mnet_jax.devices.multihost import as_writer_says, is_writer
 from mnet_jax.errors import UserError
-from mnet_jax.workdir.files import read_json, set_aside, write_json
+from mnet_jax.workdir.whole import read_json, set_aside, write_json
 
 _log = logging.getLogger(__name__)
 

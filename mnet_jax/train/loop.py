@@ -23,10 +23,13 @@ from mnet_jax.train.step import TrainState
 from mnet_jax.train.trial import Diverged, Trial
 from mnet_jax.train.units import Alone, Unit
 from mnet_jax.workdir.files import DIVERGED, FAILED, QUEUED, RUNNING, TrialFolder
+from mnet_jax.workdir.lease import Held, Lease, Lost
 
 _log = logging.getLogger(__name__)
 
-_LOCK_SECONDS = 60  # a worker whose sweep was killed leaves within this time
+_LOCK_SECONDS = (
+    90  # a worker whose sweep was killed leaves within this time, and one whose node died is known to be dead
+)
 
 
 class OutOfMemory(Exception):
@@ -48,18 +51,46 @@ def train(folders: Sequence[TrialFolder], interruption: Interruption) -> None:
       Interrupted: the interruption had a reason; everything is saved.
       Exception: of several processes, what was raised in this one; the trial cannot go on without it.
       OutOfMemory: there was more than one trial; what could be was saved, and those that have not ended are `running`.
-      filelock.Timeout: another process trains one of the trials.
+      lease.Held: other processes train all of the trials; those that are trained elsewhere are left to them.
+      lease.Lost: another process has taken over a trial, as this one was silent for too long.
     """
-    with contextlib.ExitStack() as locks:
-        for folder in folders:
-            locks.enter_context(folder.locked(_LOCK_SECONDS))
-        _Loop(folders, interruption).run()
+    with contextlib.ExitStack() as stack:
+        leases = _leases(folders, stack)
+        own = [folder for folder in folders if folder.name in leases]
+        _Loop(own, _Watch(interruption, list(leases.values()))).run()
+
+
+def _leases(folders: Sequence[TrialFolder], stack: contextlib.ExitStack) -> dict[str, Lease | None]:
+    """By name, of those trials that no other process trains; see `train`."""
+    leases: dict[str, Lease | None] = {}
+    deadline = time.monotonic() + _LOCK_SECONDS
+    for folder in folders:
+        try:
+            lease = folder.locked(max(0.0, deadline - time.monotonic()))
+            leases[folder.name] = stack.enter_context(lease)
+        except Held as error:
+            _log.warning("%s: left to %s", folder.name, error)
+            if folder is folders[-1] and not leases:
+                raise
+    return leases
+
+
+class _Watch:
+    """Asked at every step: whether somebody wants this process to stop, or has taken a trial of its."""
+
+    def __init__(self, interruption: Interruption, leases: Sequence[Lease | None]):
+        self._interruption, self._leases = interruption, [held for held in leases if held is not None]
+
+    def check(self) -> None:
+        self._interruption.check()
+        for held in self._leases:
+            held.check()
 
 
 class _Loop:
     """The trials that have not ended, in the units in which they are stepped, and the batches that they share."""
 
-    def __init__(self, folders: Sequence[TrialFolder], interruption: Interruption):
+    def __init__(self, folders: Sequence[TrialFolder], interruption: _Watch):
         self._folders = list(folders)
         self._interruption = interruption
         self._mesh = make_mesh()
@@ -81,6 +112,8 @@ class _Loop:
                     trial.end_tuning()
         except Interrupted as error:
             self._leave(str(error))
+            raise
+        except Lost:
             raise
         except Exception as error:  # of the stream, which all trials need
             if self._is_too_much(error):
@@ -261,7 +294,7 @@ class _Loop:
         """Writes what ends trials into their status and drops them; lets interruptions through."""
         try:
             yield
-        except Interrupted:
+        except (Interrupted, Lost):
             raise
         except Exception as error:
             others_wait = jax.process_count() > 1 and not isinstance(error, Diverged)  # which all of them see

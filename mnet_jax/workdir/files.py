@@ -4,34 +4,37 @@ What is damaged raises `Damaged`, which names the file, or is told from what is 
 """
 
 import contextlib
-import hashlib
-import itertools
 import json
 import os
 import pathlib
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-import filelock
-
 from mnet_jax.errors import UserError
+from mnet_jax.workdir import lease
+from mnet_jax.workdir.whole import (
+    UNREADABLE,
+    Damaged,
+    read_json,
+    set_aside,
+    write_bytes,
+    write_checked,
+    write_json,
+    write_text,
+)
 
 STATUSES = QUEUED, RUNNING, TUNED, DONE, FAILED, DIVERGED = ("queued", "running", "tuned", "done", "failed", "diverged")
 
 _Json = dict[str, Any]
 
-_CHECKSUM = "checksum"  # key of a file's own checksum
-_UNREADABLE = (OSError, ValueError, RecursionError)  # what reading a damaged file raises
-
-
-class Damaged(UserError):
-    """A file is not what was written; the message names it."""
-
 
 class TrialFolder:
     """One trial, in `config.json cost.json status.json metrics.jsonl log.txt checkpoints/` and what it reached.
 
-    That is `validation.json predictions.npz result.json`.
+    That is `validation.json predictions.npz result.json`. `holders.jsonl` tells which processes trained it, one by one.
+
+    Attributes:
+      whereabouts: of this process in a cluster (see `whereabouts`); the status tells them.
     """
 
     def __init__(self, path: pathlib.Path | str):
@@ -46,7 +49,9 @@ class TrialFolder:
         self._validation_path = self.path / "validation.json"
         self._result_path = self.path / "result.json"
         self._cost_path = self.path / "cost.json"
-        self._lock_path = self.path / ".lock"
+        self._lease_path = self.path / ".lease"
+        self._holders_path = self.path / "holders.jsonl"
+        self.whereabouts: _Json = {}
 
     def create(self, config: _Json, cost: _Json | None = None) -> None:
         """Writes the resolved config, the cost of its network, and, unless the trial is there already, `queued`.
@@ -129,7 +134,13 @@ class TrialFolder:
         return False
 
     def set_status(self, status: str, error: str | None = None) -> None:
-        write_json(self._status_path, {"status": status, "error": error})
+        write_json(self._status_path, {"status": status, "error": error, **self.whereabouts})
+
+    def last_whereabouts(self) -> _Json:
+        """Where in a cluster the process was that wrote the status; empty where it was not in one."""
+        with contextlib.suppress(Damaged):
+            return {key: value for key, value in read_json(self._status_path).items() if key not in ("status", "error")}
+        return {}
 
     def saved_step(self) -> int:
         """The step of the latest checkpoint; 0 where there is none."""
@@ -189,23 +200,18 @@ class TrialFolder:
         rows = [row for row in self.metrics() if row["step"] <= step]
         write_text(self._metrics_path, "".join(json.dumps(row) + "\n" for row in rows))
 
-    def locked(self, timeout: float) -> filelock.BaseFileLock:
-        """A lock that one process at a time holds on the trial; released by the system when that process ends."""
-        if self._lock_path.is_dir():
-            set_aside(self._lock_path)
-        return filelock.FileLock(self._lock_path, timeout=timeout)
+    def locked(self, timeout: float) -> lease.Lease:
+        """One process at a time trains the trial, on whichever node; see `lease.Lease`."""
+        return _lease(self._lease_path, timeout, self._holders_path, self.whereabouts)
 
     def is_locked(self) -> bool:
-        """Whether a process on this machine, or one that shares locks with it, holds the trial now."""
-        if not self._lock_path.is_file():
-            return False
-        try:
-            filelock.FileLock(self._lock_path, timeout=0).acquire().lock.release()
-        except filelock.Timeout:
-            return True
-        except OSError:
-            return False
-        return False
+        """Whether a process holds the trial now."""
+        return lease.is_held(self._lease_path)
+
+    def is_lost(self) -> bool:
+        """Whether nobody trains it, and who did left no word of why."""
+        said_nothing = self.status() == RUNNING or (self.status() == QUEUED and self.error() is None)
+        return said_nothing and not self.is_locked()
 
 
 class WatchedFolder(TrialFolder):
@@ -325,75 +331,30 @@ class Workdir:
             for name in ("trials", "output", "source"):
                 if (self.path / name).is_file():
                     set_aside(self.path / name)
-            lock = filelock.FileLock(self.path / ".lock", timeout=0).acquire()
-        except filelock.Timeout as error:
+            held = _lease(self.path / ".lease", 0).__enter__()
+        except lease.Held as error:
             raise UserError(
-                f"another sweep is running in {self.path}; wait for it or choose another --workdir"
+                f"another sweep is running in {self.path} ({error}); wait for it or choose another --workdir"
             ) from error
         except (OSError, NotImplementedError) as error:
             reason = getattr(error, "strerror", None) or error
             raise UserError(f"cannot write the workdir {self.path}: {reason}") from error
-        with lock:
+        try:
             yield
+        finally:
+            held.__exit__()
 
 
-def set_aside(path: pathlib.Path) -> pathlib.Path:
-    """Renames what is in the way or damaged to `NAME.damaged`, or `NAME.damaged.2` and so on; returns the new path."""
-    names = itertools.chain([f"{path.name}.damaged"], (f"{path.name}.damaged.{i}" for i in itertools.count(2)))
-    return path.rename(next(aside for aside in map(path.with_name, names) if not os.path.lexists(aside)))
-
-
-def read_json(path: pathlib.Path) -> _Json:
-    """The object in a file; empty where there is no file.
-
-    Raises:
-      Damaged: it cannot be read, holds something else, or contradicts its checksum.
-    """
-    try:
-        value = json.loads(path.read_text(encoding="utf-8"))
-        if not isinstance(value, dict):
-            raise ValueError("it holds no JSON object")
-        if value.pop(_CHECKSUM, None) not in (None, _digest(value)):
-            raise ValueError("it is not what was written")
-        return value
-    except FileNotFoundError:
-        return {}
-    except _UNREADABLE as error:
-        raise Damaged(f"{path} is damaged ({getattr(error, 'strerror', None) or error})") from error
-
-
-def write_checked(path: pathlib.Path, value: _Json) -> None:
-    """As `write_json`, with a checksum in it, by which `read_json` notices a change."""
-    write_json(path, value | {_CHECKSUM: _digest(value)})
-
-
-def write_json(path: pathlib.Path, value: _Json) -> None:
-    write_text(path, json.dumps(value, indent=1) + "\n")
-
-
-def write_text(path: pathlib.Path, text: str) -> None:
-    write_bytes(path, text.encode())
-
-
-def write_bytes(path: pathlib.Path, content: bytes) -> None:
-    """Readers see the old file or the new one, also after a crash; a folder in its place is set aside."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    with temporary.open("wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-    if path.is_dir():
-        set_aside(path)
-    os.replace(temporary, path)
-
-
-def _digest(value: _Json) -> str:
-    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()
+def _lease(path: pathlib.Path, timeout: float, *more) -> lease.Lease:
+    for place in (path, path.with_name(".lock")):
+        if place.is_dir():
+            set_aside(place)
+    return lease.Lease(path, timeout, *more)
 
 
 def _metrics_row(line: bytes) -> _Json | None:
     try:
         row = json.loads(line)
-    except _UNREADABLE:
+    except UNREADABLE:
         return None
     return row if isinstance(row, dict) and isinstance(row.get("step"), int) else None

@@ -14,8 +14,9 @@ from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 
-from mnet_jax.workdir.files import DONE, Workdir, write_bytes
+from mnet_jax.workdir.files import DONE, Workdir
 from mnet_jax.workdir.results import Row
+from mnet_jax.workdir.whole import write_bytes
 
 _UNREADABLE = (OSError, ValueError, KeyError, EOFError, TypeError, zipfile.BadZipFile, zlib.error, NotImplementedError)
 

@@ -11,7 +11,8 @@ from typing import Any
 
 from mnet_jax.config.fields import BY_KEY, FIELDS, effective
 from mnet_jax.errors import UserError
-from mnet_jax.workdir.files import DONE, FAILED, Damaged, TrialFolder, Workdir, write_text
+from mnet_jax.workdir.files import DONE, FAILED, TrialFolder, Workdir
+from mnet_jax.workdir.whole import Damaged, write_text
 
 CONTRACT = (
     "trial",

@@ -3,7 +3,8 @@ import pytest
 from mnet_jax import presets
 from mnet_jax.config.dotted import flatten, from_json
 from mnet_jax.config.durations import Steps, in_steps
-from mnet_jax.config.fields import BY_KEY, Choices
+from mnet_jax.config.field import Choices
+from mnet_jax.config.fields import BY_KEY
 from mnet_jax.config.identity import identity, trial_hash
 from mnet_jax.config.resolve import resolve
 from mnet_jax.errors import UserError

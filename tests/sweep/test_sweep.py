@@ -14,7 +14,8 @@ import psutil
 import pytest
 
 from mnet_jax.errors import UserError
-from mnet_jax.sweep.run import LAUNCHERS, run_sweep
+from mnet_jax.sweep.launchers import local
+from mnet_jax.sweep.run import run_sweep
 from mnet_jax.workdir import results
 from mnet_jax.workdir.files import TrialFolder, Workdir
 from tests.processes import accuracies, finish, kill_all, logs, start, wait_for
@@ -138,7 +139,7 @@ def test_what_is_damaged_of_a_sweep_that_was_done_is_made_again(finished, enviro
     workdir = tmp_path / "work"
     shutil.copytree(finished[0], workdir)
     first, second = sorted((workdir / "trials").iterdir())
-    untouched = {path: path.stat().st_mtime_ns for path in second.rglob("*") if path.name != ".lock"}
+    untouched = {path: path.stat().st_mtime_ns for path in second.rglob("*") if path.name not in (".lock", ".lease")}
     newest = TrialFolder(first).saved_step()
     for name in ("status.json", "result.json", "config.json", "cost.json", "metrics.jsonl", "log.txt"):
         harm(first / name)
@@ -270,7 +271,7 @@ def test_a_disk_that_is_full_ends_a_sweep_in_one_line(tiny, tmp_path, monkeypatc
     def full(*_):
         raise OSError(errno.ENOSPC, "No space left on device", "status.json")
 
-    monkeypatch.setitem(LAUNCHERS, "local", full)
+    monkeypatch.setattr(local, "launch", full)
     with pytest.raises(UserError, match=r"stopped: No space left on device \(status\.json\); what was saved stays"):
         run_sweep(tiny, tmp_path)
     assert [TrialFolder(path).status() for path in tmp_path.glob("trials/*")] == ["queued"]

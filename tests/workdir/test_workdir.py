@@ -1,10 +1,11 @@
 import os
 
-import filelock
 import pytest
 
 from mnet_jax.errors import UserError
-from mnet_jax.workdir.files import Damaged, TrialFolder, Workdir, write_checked, write_json
+from mnet_jax.workdir.files import TrialFolder, Workdir
+from mnet_jax.workdir.lease import Held
+from mnet_jax.workdir.whole import Damaged, write_checked, write_json
 
 
 @pytest.fixture
@@ -42,8 +43,8 @@ def test_steps_that_will_be_trained_again_lose_their_rows(folder):
 
 
 def test_a_trial_is_locked_by_one_process_at_a_time(folder):
-    with folder.locked(0), pytest.raises(filelock.Timeout):
-        TrialFolder(folder.path).locked(0).acquire()
+    with folder.locked(0), pytest.raises(Held, match=r"process \d+ on "), TrialFolder(folder.path).locked(0):
+        pass
 
 
 def test_a_workdir_is_held_by_one_sweep(tmp_path):

@@ -12,12 +12,16 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+
+from ml_collections import ConfigDict
 
 from mnet_jax.devices.process import environment
 from mnet_jax.devices.signals import Interruption
+from mnet_jax.sweep.launchers.contract import Capacity, Groups, OnPoll
+from mnet_jax.sweep.launchers.places import find_places
 from mnet_jax.sweep.launchers.worker import OUT_OF_MEMORY
-from mnet_jax.workdir.files import FAILED, QUEUED, RUNNING, TrialFolder
+from mnet_jax.workdir.files import FAILED, QUEUED, TrialFolder, Workdir
 
 _POLL_SECONDS = 0.2
 _GRACE_SECONDS = 120
@@ -25,12 +29,31 @@ _GRACE_SECONDS = 120
 Place = Mapping[str, str]  # the environment in which a process sees its devices and no others
 
 
+class Local:
+    """See `contract.Launcher`."""
+
+    def __init__(self, launch: ConfigDict, workdir: Workdir):
+        self._devices_per_group, self._workdir = launch.devices_per_group, workdir
+        self._places: list[dict[str, str]] = []
+
+    def capacity(self) -> Capacity:
+        self._places, num_devices, memory = find_places(self._devices_per_group)
+        return Capacity(len(self._places), num_devices, memory)
+
+    def launch(self, groups: Groups, interruption: Interruption, on_poll: OnPoll) -> None:
+        launch(groups, self._places, self._workdir.output_path, interruption, on_poll)
+
+
+def make(launch: ConfigDict, workdir: Workdir) -> Local:
+    return Local(launch, workdir)
+
+
 def launch(
-    groups: Sequence[Sequence[TrialFolder]],
+    groups: Groups,
     places: Sequence[Place],
     output: pathlib.Path,
     interruption: Interruption,
-    on_poll: Callable[[TrialFolder], None],
+    on_poll: OnPoll,
 ) -> None:
     """Trains each group; what became of its trials is in their folders.
 
@@ -104,7 +127,7 @@ class _Process:
     def leftovers(self) -> list[tuple[list[TrialFolder], int]]:
         """The groups to start again, with their deaths, after a process that ended without a word on some trials."""
         self._process.stdin.close()
-        lost = [folder for folder in self.folders if _is_lost(folder)]
+        lost = [folder for folder in self.folders if folder.is_lost()]
         if not lost:
             return []
         has_progressed = len(lost) < len(self.folders) or any(f.saved_step() > self._saved[f.name] for f in lost)
@@ -131,7 +154,7 @@ class _Process:
             self._process.wait()
         self._process.stdin.close()
         with contextlib.suppress(OSError):  # of a disk that is full; a trial that is still `running` goes on as well
-            for folder in filter(_is_lost, self.folders):
+            for folder in filter(TrialFolder.is_lost, self.folders):
                 folder.set_status(QUEUED, f"stopped by {reason}")
 
     def _end(self) -> str:
@@ -141,13 +164,9 @@ class _Process:
         return f"by {signal.Signals(-code).name}" if code < 0 else f"with exit code {code}"
 
 
-def _each(on_poll: Callable[[TrialFolder], None], folders: Sequence[TrialFolder]) -> None:
+def _each(on_poll: OnPoll, folders: Sequence[TrialFolder]) -> None:
     for folder in folders:
         on_poll(folder)
-
-
-def _is_lost(folder: TrialFolder) -> bool:
-    return folder.status() == RUNNING or (folder.status() == QUEUED and folder.error() is None)
 
 
 def _stop(running: Sequence[_Process], reason: str) -> None:

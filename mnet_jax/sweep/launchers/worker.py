@@ -12,7 +12,9 @@ from collections.abc import Collection
 
 from mnet_jax.devices.signals import Interrupted, Interruption
 from mnet_jax.errors import UserError
-from mnet_jax.workdir.files import FAILED, TrialFolder, set_aside
+from mnet_jax.workdir.files import FAILED, TrialFolder
+from mnet_jax.workdir.lease import Held, Lost
+from mnet_jax.workdir.whole import set_aside
 
 OUT_OF_MEMORY = 3  # exit code: the trials need more memory together than there is
 
@@ -59,6 +61,9 @@ def main(paths: list[str]) -> int:
         except loop.OutOfMemory:
             return OUT_OF_MEMORY
         except Interrupted:
+            return 1
+        except (Held, Lost) as error:
+            logging.getLogger(__name__).error("%s", error)
             return 1
     return 0
 

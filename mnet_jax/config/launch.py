@@ -1,0 +1,39 @@
+"""The fields that say where trials run, and that cannot change a result."""
+
+import dataclasses
+from typing import Any
+
+from mnet_jax.config.field import NOT_NEGATIVE, POSITIVE, Choices, Field, never
+
+LAUNCHERS = ("local", "ray", "slurm")
+
+
+@dataclasses.dataclass(frozen=True)
+class _OrOwn(Choices):
+    """Words, or where something of one's own is."""
+
+    @property
+    def text(self) -> str:
+        return f"{super().text}, or package.module:function"
+
+    def complaint(self, value: Any) -> str | None:
+        return None if ":" in value else super().complaint(value)
+
+
+def _field(key: str, kind: type, default: Any, text: str, rule=None) -> Field:
+    return Field(f"launch.{key}", kind, default, text, rule, has_effect=never)
+
+
+LAUNCH = (
+    _field("launcher", str, "local", "How groups of trials are run.", _OrOwn(LAUNCHERS)),
+    _field("trials_per_stream", int, 16, "Most trials that train in one process.", POSITIVE),
+    _field(
+        "devices_per_group", int, None, "Devices of a process; by default one GPU, or all of another kind.", POSITIVE
+    ),
+    _field("coordinator", str, None, "HOST:PORT of process 0, or auto, to train one trial on several hosts."),
+    _field("num_processes", int, None, "Of that trial.", POSITIVE),
+    _field("process_id", int, None, "Of this process.", NOT_NEGATIVE),
+    _field("ray.address", str, None, "HOST:PORT of a Ray cluster, or auto; else $RAY_ADDRESS, or one is started."),
+    _field("ray.cpus_per_group", int, None, "CPUs of a process; by default its share of a node's.", POSITIVE),
+    _field("ray.autoscaling", bool, False, "Nodes may come later: what no node has now is waited for."),
+)
