@@ -22,7 +22,7 @@ from mnet_jax.train.replicates import Replicates, alike_ones
 from mnet_jax.train.step import TrainState
 from mnet_jax.train.trial import Diverged, Trial
 from mnet_jax.train.units import Alone, Unit
-from mnet_jax.workdir.files import DIVERGED, FAILED, QUEUED, RUNNING, TrialFolder
+from mnet_jax.workdir.files import DIVERGED, DONE, FAILED, QUEUED, RUNNING, TrialFolder
 from mnet_jax.workdir.lease import Held, Lease, Lost
 
 _log = logging.getLogger(__name__)
@@ -44,7 +44,7 @@ def train(folders: Sequence[TrialFolder], interruption: Interruption) -> None:
     that no step that it has saved is trained again. On an interruption all save a checkpoint and go back to `queued`.
 
     Args:
-      folders: of the trials, one or more; each has a `config.json`.
+      folders: of the trials, one or more; each has a `config.json`. One that is done is left alone.
       interruption: asked at every step.
 
     Raises:
@@ -56,8 +56,9 @@ def train(folders: Sequence[TrialFolder], interruption: Interruption) -> None:
     """
     with contextlib.ExitStack() as stack:
         leases = _leases(folders, stack)
-        own = [folder for folder in folders if folder.name in leases]
-        _Loop(own, _Watch(interruption, list(leases.values()))).run()
+        own = [folder for folder in folders if folder.name in leases and folder.status() != DONE]
+        if own:
+            _Loop(own, _Watch(interruption, list(leases.values()))).run()
 
 
 def _leases(folders: Sequence[TrialFolder], stack: contextlib.ExitStack) -> dict[str, Lease | None]:

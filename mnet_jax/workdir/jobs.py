@@ -1,7 +1,7 @@
 """What was given to a cluster: `jobs/<name>.json` has the groups of a job, `jobs/<name>.<index>` says where one began.
 
-A job is written before the cluster gets it, so that no process that trains is ever unknown; that a group's mark is there
-proves that its node sees the workdir.
+A job is written before the cluster gets it, so that no process that trains is ever unknown; that a group's mark is
+there proves that its node sees the workdir.
 """
 
 import os

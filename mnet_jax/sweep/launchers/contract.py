@@ -1,7 +1,7 @@
 """What a launcher is: the local one, those of clusters, and one of the user's own.
 
-`config.launch.launcher` names a function, or a class, of `config.launch` and the workdir that returns a `Launcher`. What
-a group needs, devices, hosts and the rest, stands in `config.launch` and is the same for all groups of a sweep.
+`config.launch.launcher` names a function, or a class, of `config.launch` and the workdir that returns a `Launcher`.
+What a group needs, devices, hosts and the rest, stands in `config.launch` and is the same for all groups of a sweep.
 Everything else a launcher learns from the folders of the trials: `python -m mnet_jax.sweep.launchers.worker FOLDER ...`
 trains a group, and what became of it stands there.
 """

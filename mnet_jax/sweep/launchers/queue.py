@@ -1,7 +1,7 @@
 """Groups of trials in the queue of a cluster: given to it once, and waited for.
 
-Whoever waits may die: the same command finds in the workdir what was given to the cluster (`workdir.jobs`), asks it what
-of that has not ended, and gives it the rest. What trains a group on its node is `keeper.keep`.
+Whoever waits may die: the same command finds in the workdir what was given to the cluster (`workdir.jobs`), asks it
+what of that has not ended, and gives it the rest. What trains a group on its node is `keeper.keep`.
 """
 
 import contextlib
@@ -128,8 +128,8 @@ class Queue:
         last_word = self._cluster.last_word(ticket)
         if not has_begun:
             raise UserError(
-                f"a group of job {ticket.job} ended before it began{last_word and f' ({last_word})'}: all nodes must see "
-                f"the workdir {self._workdir.path.absolute()} under this path, and have mnet_jax"
+                f"a group of job {ticket.job} ended before it began{last_word and f' ({last_word})'}: all nodes must "
+                f"see the workdir {self._workdir.path.absolute()} under this path, and have mnet_jax"
             )
         again = []
         for folder in filter(TrialFolder.is_lost, folders):

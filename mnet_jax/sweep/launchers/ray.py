@@ -161,10 +161,11 @@ def needs(nodes: Sequence[Mapping[str, float]], launch: ConfigDict) -> Needs:
     having = [node for node in nodes if node.get(kind)]
     most = int(max((node[kind] for node in having), default=0))
     devices = launch.devices_per_group or {"GPU": 1, "TPU": max(most, 1), "CPU": 1}[kind]
-    able = [node for node in having if node[kind] >= devices or kind == "CPU"]
+    able = [node for node in having if node[kind] >= devices]
     if not able and not launch.ray.autoscaling:
         raise UserError(
-            f"config.launch.devices_per_group={devices}: no node of the Ray cluster has so many; the most is {most} {kind}"
+            f"config.launch.devices_per_group={devices}: no node of the Ray cluster has so many; "
+            f"the most is {most} {kind}"
         )
     fit = [1 if kind == "CPU" else int(node[kind] // devices) for node in able]
     shares = [int(node.get("CPU", 0) // count) for node, count in zip(able, fit, strict=True)]

@@ -13,6 +13,7 @@ from collections.abc import Collection
 from mnet_jax.devices.signals import Interrupted, Interruption
 from mnet_jax.errors import UserError
 from mnet_jax.workdir.files import FAILED, TrialFolder
+from mnet_jax.workdir.jobs import whereabouts
 from mnet_jax.workdir.lease import Held, Lost
 from mnet_jax.workdir.whole import set_aside
 
@@ -41,6 +42,8 @@ def log_file(folder: TrialFolder, others: Collection[str] = ()) -> logging.Handl
 
 def main(paths: list[str]) -> int:
     folders = [TrialFolder(path) for path in paths]
+    for folder in folders:
+        folder.whereabouts = whereabouts()
     names = {folder.name for folder in folders}
     with Interruption() as interruption:
         threading.Thread(target=_watch_launcher, args=(interruption,), daemon=True).start()
