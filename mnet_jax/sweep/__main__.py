@@ -15,6 +15,8 @@ from absl import flags
 from mnet_jax import cli
 from mnet_jax.errors import UserError
 
+_SUBMITTED = 3  # exit code: a cluster has what is not done
+
 
 def main(file) -> int:
     import jax
@@ -46,6 +48,7 @@ def _run(config, grid, workdir) -> int:
     from mnet_jax.sweep.run import is_done, run
     from mnet_jax.sweep.status import complaint
     from mnet_jax.workdir.files import TUNED
+    from mnet_jax.workdir.jobs import Jobs
 
     rows = run(config, grid, workdir, _launcher(config), flags.FLAGS.accept_changed_model, flags.FLAGS.retry)
     trials = [row for row in rows if row["status"] != TUNED]
@@ -59,7 +62,9 @@ def _run(config, grid, workdir) -> int:
     print(
         *grid.complaints(workdir), f"{num_done} of {num_trials} trials done; table and plots: {workdir.path}", sep="\n"
     )
-    return 0 if num_done == num_trials else 1
+    if num_done == num_trials:
+        return 0
+    return _SUBMITTED if Jobs(workdir).groups() else 1
 
 
 def _dry_run(config, grid, workdir) -> int:

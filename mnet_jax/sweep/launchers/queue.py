@@ -7,7 +7,7 @@ what of that has not ended, and gives it the rest. What trains a group on its no
 import contextlib
 import time
 from collections.abc import Iterable, Sequence
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from mnet_jax.devices.signals import Interruption
 from mnet_jax.errors import UserError
@@ -19,6 +19,13 @@ _POLL_SECONDS = 1.0
 _GRACE_SECONDS = 150  # for the nodes to save checkpoints
 
 Folders = list[TrialFolder]
+
+
+class End(NamedTuple):
+    """Of a group in a cluster: what is said of it, a part of a sentence, and whether somebody wanted it."""
+
+    text: str = ""
+    is_cancelled: bool = False
 
 
 class Cluster(Protocol):
@@ -39,8 +46,8 @@ class Cluster(Protocol):
 
     def kill(self, tickets: Iterable[Ticket]) -> None: ...
 
-    def last_word(self, ticket: Ticket) -> str:
-        """What the cluster knows of a group that ended: a part of a sentence, or nothing."""
+    def end(self, ticket: Ticket) -> End:
+        """What the cluster knows of a group that is not there any more."""
 
 
 class Queue:
@@ -125,21 +132,23 @@ class Queue:
 
     def _leftovers(self, ticket: Ticket, folders: Folders, has_begun: bool) -> Folders:
         """The trials to start again, of a group that ended."""
-        last_word = self._cluster.last_word(ticket)
-        if not has_begun:
+        end = self._cluster.end(ticket)
+        told = f" ({end.text})" if end.text else ""
+        if not has_begun and not end.is_cancelled:
             raise UserError(
-                f"a group of job {ticket.job} ended before it began{last_word and f' ({last_word})'}: all nodes must "
-                f"see the workdir {self._workdir.path.absolute()} under this path, and have mnet_jax"
+                f"a group of job {ticket.job} ended before it began{told}: all nodes must see the workdir "
+                f"{self._workdir.path.absolute()} under this path, and have mnet_jax"
             )
         again = []
         for folder in filter(TrialFolder.is_lost, folders):
             has_progressed = folder.saved_step() > self._saved.get(folder.name, 0)
             self._deaths[folder.name] = 1 if has_progressed else self._deaths.get(folder.name, 0) + 1
-            why = f"its job ended without a word{last_word and f' ({last_word})'}"
-            if self._deaths[folder.name] > 2:
-                folder.set_status(FAILED, f"{why}, three times without a step saved in between")
+            if end.is_cancelled:
+                folder.set_status(QUEUED, f"its job was cancelled{told}")
+            elif self._deaths[folder.name] > 2:
+                folder.set_status(FAILED, f"its job ended three times without a step saved in between{told}")
             else:
-                folder.set_status(QUEUED, f"{why}; it starts again")
+                folder.set_status(QUEUED, f"its job ended without a word{told}; it starts again")
                 again.append(folder)
         return again
 
@@ -152,6 +161,7 @@ class Queue:
             time.sleep(_POLL_SECONDS)
         if left:
             self._cluster.kill(left)
+        self._forget(jobs - {ticket.job for ticket in self._cluster.alive(jobs)})
         with contextlib.suppress(OSError):  # of a disk that is full
             for folder in (folder for folders in waited_for.values() for folder in folders):
                 if folder.is_lost():

@@ -18,7 +18,7 @@ from mnet_jax.devices.signals import Interrupted, Interruption
 from mnet_jax.errors import UserError
 from mnet_jax.sweep.launchers.contract import Capacity, Groups, OnPoll
 from mnet_jax.sweep.launchers.keeper import keep
-from mnet_jax.sweep.launchers.queue import Queue
+from mnet_jax.sweep.launchers.queue import End, Queue
 from mnet_jax.workdir.files import Workdir
 from mnet_jax.workdir.jobs import JOB, NODE, Ticket
 
@@ -99,8 +99,8 @@ class Ray:
         for actor, _ in self._actors(tickets):
             self._ray.kill(actor)
 
-    def last_word(self, ticket: Ticket) -> str:
-        return ""
+    def end(self, ticket: Ticket) -> End:
+        return End()
 
     def _actors(self, tickets: Iterable[Ticket]) -> Iterable[tuple[Any, bool]]:
         tickets = set(tickets)

@@ -6,6 +6,7 @@ checkpoint and leaves as on SIGTERM. Each trial's `log.txt` gets what is logged 
 
 import logging
 import os
+import signal
 import sys
 import threading
 from collections.abc import Collection
@@ -41,6 +42,8 @@ def log_file(folder: TrialFolder, others: Collection[str] = ()) -> logging.Handl
 
 
 def main(paths: list[str]) -> int:
+    for number in (signal.SIGUSR1, signal.SIGUSR2):  # Slurm sends them to all processes of a job, for the keeper
+        signal.signal(number, signal.SIG_IGN)
     folders = [TrialFolder(path) for path in paths]
     for folder in folders:
         folder.whereabouts = whereabouts()
