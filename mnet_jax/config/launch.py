@@ -30,6 +30,7 @@ LAUNCH = (
     _field(
         "devices_per_group", int, None, "Devices of a process; by default one GPU, or all of another kind.", POSITIVE
     ),
+    _field("hosts_per_group", int, 1, "Hosts that train a group together, each with as many devices.", POSITIVE),
     _field("coordinator", str, None, "HOST:PORT of process 0, or auto, to train one trial on several hosts."),
     _field("num_processes", int, None, "Of that trial.", POSITIVE),
     _field("process_id", int, None, "Of this process.", NOT_NEGATIVE),

@@ -42,18 +42,23 @@ def initialize(launch) -> None:
                 )
         if launch.coordinator is None:
             return
-    fields = {}
+    fields = ()
     if launch.coordinator != "auto":
         _check(launch)
-        fields = {
-            "coordinator_address": launch.coordinator,
-            "num_processes": launch.num_processes,
-            "process_id": launch.process_id,
-        }
+        fields = (launch.coordinator, launch.num_processes, launch.process_id)
     try:
-        jax.distributed.initialize(**fields, heartbeat_timeout_seconds=_HEARTBEAT_SECONDS)
+        join(*fields)
     except (ValueError, RuntimeError) as error:
         raise UserError(f"config.launch.coordinator={launch.coordinator!r}: {error}") from error
+
+
+def join(*where: str | int, timeout: int = 300) -> None:
+    """Joins the processes that meet at the HOST:PORT of process 0, by their number and this one's; or looks for them.
+
+    Raises:
+      RuntimeError: not all were there after so many seconds.
+    """
+    jax.distributed.initialize(*where, heartbeat_timeout_seconds=_HEARTBEAT_SECONDS, initialization_timeout=timeout)
 
 
 def _check(launch) -> None:

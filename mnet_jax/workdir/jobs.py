@@ -57,8 +57,12 @@ class Jobs:
 
     def begun(self) -> set[Ticket]:
         """The groups that began; lists the folder, as NFS may remember for a while that a file was not there."""
-        names = (path.name.rpartition(".") for path in self._path.glob("*.[0-9]*"))
+        names = (path.name.rpartition(".") for path in self._path.glob("*.[0-9]*") if ".meeting." not in path.name)
         return {Ticket(job, int(index)) for job, _, index in names if index.isdecimal()}
+
+    def meeting(self, ticket: Ticket, starts: int) -> pathlib.Path:
+        """File by which the hosts of a group find each other, after so many starts before."""
+        return self._path / f"{ticket.job}.{ticket.index}.meeting.{starts}"
 
     def forget(self, job: str) -> None:
         """Deletes what is known of a job whose groups have all ended."""

@@ -98,6 +98,21 @@ def test_a_job_that_is_put_back_into_the_queue_goes_on(slurm, tmp_path, undistur
     assert_no_saved_step_twice(tmp_path)
 
 
+def test_a_limit_shorter_than_the_training_is_no_limit(slurm, tmp_path):
+    """Minutes of turns of a minute, and of Slurm's pauses between them."""
+    flags = ("--config.train.epochs=300.0", *LONG[1:], "--config.sweep.input_size=(16,)")
+    code, output = finish(slurm.environment, tmp_path / "local", "two_sizes", *flags)
+    assert code == 0, output
+    with training(slurm, tmp_path / "slurm", *flags, "--config.launch.slurm.time=1") as driver:
+        output, _ = driver.communicate(timeout=1800)
+        assert driver.returncode == 0, output + logs(tmp_path / "slurm")
+    assert accuracies(tmp_path / "slurm") == accuracies(tmp_path / "local")
+    (trial,) = trials(tmp_path / "slurm")
+    assert trial.last_whereabouts()["requeues"] >= 1
+    assert_never_two_at_once(tmp_path / "slurm")
+    assert_no_saved_step_twice(tmp_path / "slurm")
+
+
 def test_what_a_node_trained_that_is_set_down_goes_on_elsewhere(slurm, tmp_path, undisturbed):
     with training(slurm, tmp_path) as driver:
         slurm.run("scontrol", "update", "nodename=n1", "state=down", "reason=test")
@@ -108,6 +123,20 @@ def test_what_a_node_trained_that_is_set_down_goes_on_elsewhere(slurm, tmp_path,
         assert driver.returncode == 0, output + logs(tmp_path)
     assert accuracies(tmp_path) == undisturbed
     assert ["n1", "n2"] in [nodes(folder) for folder in trials(tmp_path)]
+    assert_never_two_at_once(tmp_path)
+    assert_no_saved_step_twice(tmp_path)
+
+
+def test_two_hosts_train_a_group_together_through_a_requeue(slurm, tmp_path):
+    flags = ("--config.launch.hosts_per_group=2", "--config.sweep.input_size=(16,)")
+    with training(slurm, tmp_path, *flags) as driver:
+        assert [node for *_, node in slurm.jobs()] == ["n[1-2]"]
+        slurm.run("scontrol", "requeue", slurm.jobs()[0][0])
+        output, _ = driver.communicate(timeout=400)
+        assert driver.returncode == 0, output + logs(tmp_path)
+    (trial,) = trials(tmp_path)
+    assert "2 x CPU" in trial.result()["device"]
+    assert trial.last_whereabouts()["requeues"] == 1
     assert_never_two_at_once(tmp_path)
     assert_no_saved_step_twice(tmp_path)
 

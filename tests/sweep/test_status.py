@@ -6,6 +6,7 @@ import time
 from mnet_jax.sweep.grid import Grid
 from mnet_jax.sweep.status import status_lines
 from mnet_jax.workdir.files import Workdir
+from mnet_jax.workdir.jobs import Jobs, Ticket, whereabouts
 
 
 def test_what_runs_how_far_it_is_and_what_failed(tmp_path):
@@ -42,6 +43,26 @@ def test_what_runs_how_far_it_is_and_what_failed(tmp_path):
         f"failed failed: no disk (log: {tmp_path / 'trials/failed/log.txt'})",
         "1 of 6 trials done, 1 running",
     ]
+
+
+def test_where_trials_are_in_a_cluster(tmp_path, monkeypatch):
+    workdir = Workdir(tmp_path)
+    for name in ("trains", "waits", "here"):
+        workdir.trial(name).create({"seed": 1})
+    job = Jobs(workdir).add([["trains"], ["waits"]])
+    monkeypatch.setenv("MNET_JAX_NODE", "n1")
+    monkeypatch.setenv("MNET_JAX_JOB", "12_0")
+    monkeypatch.setenv("SLURM_RESTART_COUNT", "3")
+    Jobs(workdir).begin(Ticket(job, 0))
+    trains = workdir.trial("trains")
+    trains.whereabouts = whereabouts()
+    trains.set_status("running")
+    head, *_ = status_lines(Grid(dict.fromkeys(("trains", "waits", "here"))), workdir)
+    lines = head.splitlines()
+    assert lines[0].endswith("where")
+    assert lines[1].endswith("n1, job 12_0, 3 requeues")
+    assert lines[2].endswith(f"in the queue: {job}, 1")
+    assert lines[3].split()[-1] == "-"
 
 
 def _moments(folder):

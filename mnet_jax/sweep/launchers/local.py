@@ -18,6 +18,7 @@ from ml_collections import ConfigDict
 
 from mnet_jax.devices.process import environment
 from mnet_jax.devices.signals import Interruption
+from mnet_jax.errors import UserError
 from mnet_jax.sweep.launchers.contract import Capacity, Groups, OnPoll
 from mnet_jax.sweep.launchers.places import find_places
 from mnet_jax.sweep.launchers.worker import OUT_OF_MEMORY
@@ -33,6 +34,11 @@ class Local:
     """See `contract.Launcher`."""
 
     def __init__(self, launch: ConfigDict, workdir: Workdir):
+        if launch.hosts_per_group > 1:
+            raise UserError(
+                f"config.launch.hosts_per_group={launch.hosts_per_group}: the local launcher has this machine alone; "
+                "ray and slurm have more"
+            )
         self._devices_per_group, self._workdir = launch.devices_per_group, workdir
         self._places: list[dict[str, str]] = []
 
@@ -89,6 +95,20 @@ def launch(
         _stop(running, interruption.reason or "an error of the sweep")
 
 
+def worker(folders: Sequence[TrialFolder], output: pathlib.Path, place: Place, *flags: str) -> subprocess.Popen:
+    """Starts a process that trains a group, in a session of its own; it leaves when its standard input is closed."""
+    module = "mnet_jax.sweep.launchers.worker"
+    with output.open("ab") as file:
+        return subprocess.Popen(
+            [sys.executable, "-u", "-m", module, *flags, *(str(folder.path) for folder in folders)],
+            stdin=subprocess.PIPE,
+            stdout=file,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+            env=os.environ | environment() | place,
+        )
+
+
 class _Process:
     """A group in training.
 
@@ -105,21 +125,7 @@ class _Process:
             folder.set_status(QUEUED)
         self._saved = {folder.name: folder.saved_step() for folder in folders}
         self._output = output / f"{folders[0].name}.txt"
-        with self._output.open("ab") as file:
-            self._process = subprocess.Popen(
-                [
-                    sys.executable,
-                    "-u",
-                    "-m",
-                    "mnet_jax.sweep.launchers.worker",
-                    *(str(folder.path) for folder in folders),
-                ],
-                stdin=subprocess.PIPE,
-                stdout=file,
-                stderr=subprocess.STDOUT,
-                start_new_session=True,
-                env=os.environ | environment() | place,
-            )
+        self._process = worker(folders, self._output, place)
 
     def has_ended(self) -> bool:
         return self._process.poll() is not None

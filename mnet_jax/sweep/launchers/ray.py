@@ -6,10 +6,11 @@ elsewhere, and they go on from the checkpoints. An actor that has nothing left t
 
 import contextlib
 import os
+import re
 import socket
 import threading
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from ml_collections import ConfigDict
@@ -17,7 +18,7 @@ from ml_collections import ConfigDict
 from mnet_jax.devices.signals import Interrupted, Interruption
 from mnet_jax.errors import UserError
 from mnet_jax.sweep.launchers.contract import Capacity, Groups, OnPoll
-from mnet_jax.sweep.launchers.keeper import keep
+from mnet_jax.sweep.launchers.keeper import Part, keep
 from mnet_jax.sweep.launchers.queue import End, Queue
 from mnet_jax.workdir.files import Workdir
 from mnet_jax.workdir.jobs import JOB, NODE, Ticket
@@ -25,6 +26,7 @@ from mnet_jax.workdir.jobs import JOB, NODE, Ticket
 _NAMESPACE = "mnet_jax"
 _ANSWER_SECONDS = 5
 _PROBE_SECONDS = 60
+_LEAVE_SECONDS = 10
 _KINDS = ("GPU", "TPU", "CPU")  # Ray's names of what can be computed on, the first that there is
 
 
@@ -59,7 +61,8 @@ class Ray:
                 raise UserError(f"{where}Ray does not answer: {' '.join(str(error).split())}") from error
         nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
         self._needs = needs(nodes, self._launch)
-        return Capacity(self._needs.places, self._needs.devices, self._needs.memory)
+        hosts = self._launch.hosts_per_group
+        return Capacity(self._needs.places, hosts * self._needs.devices, hosts * self._needs.memory)
 
     def launch(self, groups: Groups, interruption: Interruption, on_poll: OnPoll) -> None:
         self._check_workdir()
@@ -67,55 +70,67 @@ class Ray:
 
     def submit(self, job: str, groups: Sequence[Sequence[str]]) -> None:
         kind, devices, cpus, _, _ = self._needs
-        resources: dict[str, Any] = {"num_cpus": cpus}
-        place = {}
-        if kind == "GPU":
-            resources["num_gpus"] = devices
-        elif kind == "TPU":
-            resources["resources"] = {"TPU": devices}
-        elif devices > 1:
-            place = {"JAX_NUM_CPU_DEVICES": str(devices)}
-        actor = self._ray.remote(_Actor)
+        resources = {"CPU": float(cpus), **({kind: float(devices)} if kind != "CPU" else {})}
+        place = {"JAX_NUM_CPU_DEVICES": str(devices)} if kind == "CPU" and devices > 1 else {}
+        path = str(self._workdir.path.absolute())
         for index, names in enumerate(groups):
-            actor.options(
-                name=_name(Ticket(job, index), names),
-                lifetime="detached",
-                max_restarts=-1,
-                max_concurrency=2,
-                **resources,
-            ).remote(str(self._workdir.path.absolute()), Ticket(job, index), place)
+            ticket = Ticket(job, index)
+            for rank, options in enumerate(self._options(ticket, resources)):
+                actor = self._ray.remote(_Actor).options(
+                    name=_name(ticket, rank, names), lifetime="detached", max_restarts=-1, **options
+                )
+                actor.remote(path, ticket, place, Part(rank, self._launch.hosts_per_group))
+
+    def _options(self, ticket: Ticket, resources: Mapping[str, float]) -> Iterator[dict[str, Any]]:
+        """What the actor of each host of a group asks for; several hosts have their places reserved together."""
+        asked: dict[str, Any] = {"num_cpus": resources["CPU"], "num_gpus": resources.get("GPU", 0)}
+        asked["resources"] = {kind: count for kind, count in resources.items() if kind == "TPU"}
+        hosts = self._launch.hosts_per_group
+        if hosts == 1:
+            yield asked
+            return
+        groups = self._ray.util.placement_group
+        reserved = groups(
+            [dict(resources)] * hosts, "STRICT_SPREAD", lifetime="detached", name=f"{ticket.job}:{ticket.index}"
+        )
+        within = self._ray.util.scheduling_strategies.PlacementGroupSchedulingStrategy
+        for rank in range(hosts):
+            yield {**asked, "scheduling_strategy": within(reserved, placement_group_bundle_index=rank)}
 
     def alive(self, jobs: Iterable[str]) -> set[Ticket]:
-        return set(self._names(jobs))
+        return set(self._names(jobs).values())
 
     def stop(self, tickets: Iterable[Ticket]) -> None:
-        for actor, has_begun in self._actors(tickets):
-            if has_begun:
-                actor.stop.remote("the end of the sweep's process")
-            else:
-                self._ray.kill(actor)
+        begun = self._queue.begun()
+        self.kill(set(tickets) - begun)
+        for actor in self._actors(set(tickets) & begun):
+            actor.stop.remote("the end of the sweep's process")
 
     def kill(self, tickets: Iterable[Ticket]) -> None:
-        for actor, _ in self._actors(tickets):
+        for actor in self._actors(tickets):
             self._ray.kill(actor)
+        for ticket in tickets if self._launch.hosts_per_group > 1 else ():
+            with contextlib.suppress(ValueError):
+                name = f"{ticket.job}:{ticket.index}"
+                self._ray.util.remove_placement_group(self._ray.util.get_placement_group(name))
 
     def end(self, ticket: Ticket) -> End:
         return End()
 
-    def _actors(self, tickets: Iterable[Ticket]) -> Iterable[tuple[Any, bool]]:
+    def _actors(self, tickets: Iterable[Ticket]) -> Iterator[Any]:
         tickets = set(tickets)
-        names, begun = self._names({ticket.job for ticket in tickets}), self._queue.begun()
-        for ticket in tickets & names.keys():
-            with contextlib.suppress(ValueError):  # it has ended
-                yield self._ray.get_actor(names[ticket], namespace=_NAMESPACE), ticket in begun
+        for name, ticket in self._names({ticket.job for ticket in tickets}).items():
+            if ticket in tickets:
+                with contextlib.suppress(ValueError):  # it has ended
+                    yield self._ray.get_actor(name, namespace=_NAMESPACE)
 
-    def _names(self, jobs: Iterable[str]) -> dict[Ticket, str]:
-        """The names of actors that live, or will."""
+    def _names(self, jobs: Iterable[str]) -> dict[str, Ticket]:
+        """The names of actors that live, or will, and their groups."""
         jobs, found = set(jobs), {}
         for name in self._ray.util.list_named_actors():
             job, _, rest = name.partition(":")
             if job in jobs:
-                found[Ticket(job, int(rest.split()[0]))] = name
+                found[name] = Ticket(job, int(re.match(r"\d+", rest)[0]))
         return found
 
     def _check_workdir(self) -> None:
@@ -179,28 +194,36 @@ def needs(nodes: Sequence[Mapping[str, float]], launch: ConfigDict) -> Needs:
         raise UserError(
             f"config.launch.ray.cpus_per_group={cpus}: no node of the Ray cluster has so many; the most is {most_cpus}"
         )
+    hosts = launch.hosts_per_group
+    if len(able) < hosts and not launch.ray.autoscaling:
+        raise UserError(
+            f"config.launch.hosts_per_group={hosts}: the Ray cluster has {len(able)} nodes with {devices} {kind}"
+        )
     memory = 0 if kind != "CPU" else int(min((node.get("memory", 0) for node in able), default=0))
-    return Needs(kind, devices, cpus, max(1, places), memory)
+    return Needs(kind, devices, cpus, max(1, places // hosts), memory)
 
 
 class _Actor:
     """Trains a group; begins anew wherever Ray starts it."""
 
-    def __init__(self, workdir: str, ticket: Ticket, place: Mapping[str, str]):
+    def __init__(self, workdir: str, ticket: Ticket, place: Mapping[str, str], part: Part):
         import ray
 
         context = ray.get_runtime_context()
         self._interruption = Interruption()
         where = {NODE: f"{socket.gethostname()}/{context.get_node_id()[:8]}", JOB: f"{ticket.job}:{ticket.index}"}
-        threading.Thread(target=self._train, args=(workdir, Ticket(*ticket), where, place, context)).start()
+        threading.Thread(target=self._train, args=(workdir, ticket, where, place, part, context)).start()
 
-    def _train(self, workdir, ticket, where, place, context) -> None:
+    def _train(self, workdir, ticket, where, place, part, context) -> None:
         import ray
 
         try:
             with contextlib.suppress(Interrupted):
-                keep(workdir, ticket, where, place, self._interruption)
+                keep(workdir, ticket, where, place, self._interruption, part)
         finally:
+            if part.rank == 0 and (reserved := ray.util.get_current_placement_group()):
+                time.sleep(_LEAVE_SECONDS)  # which the others need: without their places they are killed
+                ray.util.remove_placement_group(reserved)
             ray.kill(context.current_actor)  # and it is not started again
 
     def stop(self, reason: str) -> None:
@@ -215,10 +238,10 @@ def _sees(probe: str) -> str:
     return f"does not see the workdir {os.path.dirname(probe)}: it must be on a file system that all nodes share"
 
 
-def _name(ticket: Ticket, names: Sequence[str]) -> str:
+def _name(ticket: Ticket, rank: int, names: Sequence[str]) -> str:
     """Of an actor; Ray's dashboard shows it."""
     more = f" and {len(names) - 1} more" if len(names) > 1 else ""
-    return f"{ticket.job}:{ticket.index} {names[0].rpartition('-')[0]}{more}"
+    return f"{ticket.job}:{ticket.index}{f'.{rank}' if rank else ''} {names[0].rpartition('-')[0]}{more}"
 
 
 def _check_address(address: str) -> None:

@@ -19,13 +19,14 @@ from ml_collections import ConfigDict
 from mnet_jax.devices.signals import Interrupted, Interruption
 from mnet_jax.errors import UserError, nearest
 from mnet_jax.sweep.launchers.contract import Capacity, Groups, OnPoll
-from mnet_jax.sweep.launchers.keeper import keep
+from mnet_jax.sweep.launchers.keeper import Part, keep
 from mnet_jax.sweep.launchers.queue import End, Queue
 from mnet_jax.workdir.files import Workdir
 from mnet_jax.workdir.jobs import JOB, NODE, Ticket
 
 _ANSWER_SECONDS = 20
-_SIGNAL_SECONDS = 90  # before the time limit, to save
+_SAVE_SECONDS = 90  # before the time limit, if that is more than twice as much
+_UNITS = (86400, 3600, 60, 1)
 _AS_GIVEN = ("partition", "time", "gpus_per_node", "cpus_per_task", "mem", "constraint", "account", "qos")
 _REQUEUES = (signal.SIGUSR1, signal.SIGUSR2)
 
@@ -46,7 +47,8 @@ class Slurm:
             raise UserError(f"Slurm refuses {_asked(self._launch)}: {_reason(done.stderr)}{_hint(self._launch)}")
         partition = [f"--partition={self._launch.slurm.partition}"] if self._launch.slurm.partition else []
         nodes = _call("sinfo", "--noheader", "--format=%D", *partition).stdout.split()
-        return Capacity(max(1, sum(map(int, nodes))), devices, 0)
+        hosts = self._launch.hosts_per_group
+        return Capacity(max(1, sum(map(int, nodes)) // hosts), hosts * devices, 0)
 
     def launch(self, groups: Groups, interruption: Interruption, on_poll: OnPoll) -> None:
         waited_for = self._queue.submit(groups)
@@ -62,7 +64,7 @@ class Slurm:
         executor.update_parameters(
             job_name=job,
             time=None,
-            signal_delay_s=_SIGNAL_SECONDS,
+            signal_delay_s=_seconds_to_save(self._launch.slurm.time),
             stderr_to_stdout=True,
             array_parallelism=len(groups),
             additional_parameters={"requeue": True, **requested(self._launch)},
@@ -121,7 +123,10 @@ def requested(launch: ConfigDict) -> dict[str, Any]:
     Raises:
       UserError: `config.launch.slurm.extra` is no list of options.
     """
-    options = {name.replace("_", "-"): launch.slurm[name] for name in _AS_GIVEN if launch.slurm[name] is not None}
+    hosts = {"nodes": launch.hosts_per_group, "ntasks-per-node": 1}
+    options = hosts | {
+        name.replace("_", "-"): launch.slurm[name] for name in _AS_GIVEN if launch.slurm[name] is not None
+    }
     for word in shlex.split(launch.slurm.extra or ""):
         name, _, value = word.partition("=")
         if not name.startswith("--") or len(name) < 3:
@@ -146,10 +151,11 @@ def train(workdir: str, ticket: Ticket, place: Mapping[str, str]) -> None:
         array, task = os.environ.get("SLURM_ARRAY_JOB_ID"), os.environ.get("SLURM_ARRAY_TASK_ID")
         own = os.environ["SLURM_JOB_ID"]
         where = {NODE: os.environ["SLURMD_NODENAME"], JOB: f"{array}_{task}" if array else own}
+        part = Part(*(int(os.environ.get(name, 0)) for name in ("SLURM_PROCID", "SLURM_NTASKS", "SLURM_RESTART_COUNT")))
         try:
-            keep(workdir, Ticket(*ticket), where, place, interruption)
+            keep(workdir, ticket, where, place, interruption, part)
         except Interrupted:
-            if requeues:
+            if requeues and part.rank == 0:
                 subprocess.run(["scontrol", "requeue", own], check=True)
 
 
@@ -161,6 +167,17 @@ def _devices(launch: ConfigDict) -> int:
             f"config.launch.slurm.gpus_per_node={gpus}: a group has all GPUs of its node"
         )
     return gpus or launch.devices_per_group or 1
+
+
+def _seconds_to_save(limit: str | None) -> int:
+    """Before a time limit in Slurm's notation: minutes, M:S, H:M:S, or days before a dash, then H, H:M or H:M:S."""
+    days, dash, rest = (limit or "1-0").rpartition("-")
+    words = rest.split(":")
+    if not all(word.isdecimal() for word in (*words, days or "0")) or len(words) > 3:
+        return _SAVE_SECONDS  # of which Slurm says what is wrong
+    first = 1 if dash or len(words) == 3 else 2
+    seconds = int(days or 0) * _UNITS[0] + sum(int(w) * u for w, u in zip(words, _UNITS[first:], strict=False))
+    return max(1, min(_SAVE_SECONDS, seconds // 2))
 
 
 def _as_flags(options: Mapping[str, Any]) -> list[str]:

@@ -1,4 +1,4 @@
-"""The process that trains trials on one stream: `python -m mnet_jax.sweep.launchers.worker FOLDER [FOLDER ...]`.
+"""The process that trains trials on one stream: `python -m mnet_jax.sweep.launchers.worker [--join=...] FOLDER [...]`.
 
 Its standard input is a pipe from the launcher. When that closes, the launcher is gone, and the worker saves a
 checkpoint and leaves as on SIGTERM. Each trial's `log.txt` gets what is logged about it, and about all.
@@ -13,11 +13,13 @@ from collections.abc import Collection
 
 from mnet_jax.devices.signals import Interrupted, Interruption
 from mnet_jax.errors import UserError
-from mnet_jax.workdir.files import FAILED, TrialFolder
+from mnet_jax.workdir.files import FAILED, TrialFolder, WatchedFolder
 from mnet_jax.workdir.jobs import whereabouts
 from mnet_jax.workdir.lease import Held, Lost
 from mnet_jax.workdir.whole import set_aside
 
+_JOIN = "--join="  # HOST:PORT of the first process, their number, this one's, where several hosts train together
+_MEET_SECONDS = 120
 OUT_OF_MEMORY = 3  # exit code: the trials need more memory together than there is
 
 
@@ -41,36 +43,62 @@ def log_file(folder: TrialFolder, others: Collection[str] = ()) -> logging.Handl
     return handler
 
 
-def main(paths: list[str]) -> int:
+def main(arguments: list[str]) -> int:
     for number in (signal.SIGUSR1, signal.SIGUSR2):  # Slurm sends them to all processes of a job, for the keeper
         signal.signal(number, signal.SIG_IGN)
-    folders = [TrialFolder(path) for path in paths]
+    join = arguments.pop(0).removeprefix(_JOIN) if arguments[0].startswith(_JOIN) else None
+    folders = [TrialFolder(path) for path in arguments]
     for folder in folders:
         folder.whereabouts = whereabouts()
-    names = {folder.name for folder in folders}
+    if join is not None:
+        return _train_together(folders, *join.split(","))
     with Interruption() as interruption:
         threading.Thread(target=_watch_launcher, args=(interruption,), daemon=True).start()
-        from mnet_jax.config.dotted import from_json
         from mnet_jax.devices.process import configure
-        from mnet_jax.train import loop, trained
 
+        names = {folder.name for folder in folders}
         configure(*(log_file(folder, names - {folder.name}) for folder in folders))
-        for folder in list(folders):
-            try:
-                trained.register_network(folder, from_json(folder.config_text()))
-            except UserError as error:
-                folder.set_status(FAILED, str(error))
-                folders.remove(folder)
+        return _train(folders, interruption)
+
+
+def _train_together(folders: list[TrialFolder], address: str, hosts: str, rank: str) -> int:
+    from mnet_jax.devices import multihost
+    from mnet_jax.devices.process import configure
+
+    with multihost.AgreedInterruption() as interruption:
+        threading.Thread(target=_watch_launcher, args=(interruption,), daemon=True).start()
+        configure()
+        multihost.join(address, int(hosts), int(rank), timeout=_MEET_SECONDS)
+        with multihost.together():
+            if multihost.is_writer():
+                names = {folder.name for folder in folders}
+                for folder in folders:
+                    logging.getLogger().addHandler(log_file(folder, names - {folder.name}))
+            else:
+                folders = [WatchedFolder(folder.path) for folder in folders]
+            return _train(folders, interruption)
+
+
+def _train(folders: list[TrialFolder], interruption) -> int:
+    from mnet_jax.config.dotted import from_json
+    from mnet_jax.train import loop, trained
+
+    for folder in list(folders):
         try:
-            if folders:
-                loop.train(folders, interruption)
-        except loop.OutOfMemory:
-            return OUT_OF_MEMORY
-        except Interrupted:
-            return 1
-        except (Held, Lost) as error:
-            logging.getLogger(__name__).error("%s", error)
-            return 1
+            trained.register_network(folder, from_json(folder.config_text()))
+        except UserError as error:
+            folder.set_status(FAILED, str(error))
+            folders.remove(folder)
+    try:
+        if folders:
+            loop.train(folders, interruption)
+    except loop.OutOfMemory:
+        return OUT_OF_MEMORY
+    except Interrupted:
+        return 1
+    except (Held, Lost) as error:
+        logging.getLogger(__name__).error("%s", error)
+        return 1
     return 0
 
 
