@@ -23,6 +23,7 @@ _TOUCH_SECONDS = 5
 _LATE_SECONDS = 20  # since it was touched: whoever holds it looks first whether it is still there
 _DEAD_SECONDS = 60  # of silence, after which a holder on another machine counts as gone
 _POLL_SECONDS = 0.2
+_GUARD_SECONDS = 30  # far longer than a change takes
 _UNREADABLE = (OSError, ValueError, RecursionError)
 
 
@@ -154,8 +155,8 @@ def holder(path: pathlib.Path) -> str:
 @contextlib.contextmanager
 def _guarded(path: pathlib.Path) -> Iterator[None]:
     with contextlib.ExitStack() as stack:
-        with contextlib.suppress(NotImplementedError):  # a file system without locks; leases are left
-            stack.enter_context(filelock.FileLock(path.with_name(".lock"), is_singleton=False))
+        with contextlib.suppress(NotImplementedError, filelock.Timeout):  # a file system without locks; leases are left
+            stack.enter_context(filelock.FileLock(path.with_name(".lock"), timeout=_GUARD_SECONDS))
         yield
 
 
