@@ -42,9 +42,8 @@ class Slurm:
 
     def capacity(self) -> Capacity:
         devices = _devices(self._launch)
-        done = _call("sbatch", "--test-only", *_as_flags(requested(self._launch)), "--wrap=true")
-        if done.returncode:
-            raise UserError(f"Slurm refuses {_asked(self._launch)}: {_reason(done.stderr)}{_hint(self._launch)}")
+        if complaint := _complaint(_as_flags(requested(self._launch))):
+            raise UserError(f"Slurm refuses {_asked(self._launch)}: {complaint}{_hint(self._launch)}")
         partition = [f"--partition={self._launch.slurm.partition}"] if self._launch.slurm.partition else []
         nodes = _call("sinfo", "--noheader", "--format=%D", *partition).stdout.split()
         hosts = self._launch.hosts_per_group
@@ -182,6 +181,17 @@ def _seconds_to_save(limit: str | None) -> int:
 
 def _as_flags(options: Mapping[str, Any]) -> list[str]:
     return [f"--{name}" if value is True else f"--{name}={value}" for name, value in options.items()]
+
+
+def _complaint(flags: Sequence[str]) -> str:
+    """Why Slurm takes no such job, or nothing."""
+    if _call("sbatch", "--test-only", *flags, "--wrap=true").returncode == 0:
+        return ""
+    held = _call("sbatch", "--parsable", "--hold", *flags, "--wrap=true")  # a test also fails while all nodes are down
+    if held.returncode == 0:
+        _call("scancel", held.stdout.strip().partition(";")[0])
+        return ""
+    return _reason(held.stderr)
 
 
 def _asked(launch: ConfigDict) -> str:
