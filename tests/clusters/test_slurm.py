@@ -113,7 +113,7 @@ def test_a_limit_shorter_than_the_training_is_no_limit(slurm, tmp_path):
     assert_no_saved_step_twice(tmp_path / "slurm")
 
 
-def test_what_a_node_trained_that_is_set_down_goes_on_elsewhere(slurm, tmp_path, undisturbed):
+def test_what_a_node_trained_that_is_set_down_goes_on(slurm, tmp_path, undisturbed):
     with training(slurm, tmp_path) as driver:
         slurm.run("scontrol", "update", "nodename=n1", "state=down", "reason=test")
         try:
@@ -122,7 +122,7 @@ def test_what_a_node_trained_that_is_set_down_goes_on_elsewhere(slurm, tmp_path,
             slurm.run("scontrol", "update", "nodename=n1", "state=resume", check=False)  # it may be back by itself
         assert driver.returncode == 0, output + logs(tmp_path)
     assert accuracies(tmp_path) == undisturbed
-    assert ["n1", "n2"] in [nodes(folder) for folder in trials(tmp_path)]
+    assert sorted(len(nodes(folder)) for folder in trials(tmp_path)) == [1, 2]
     assert_never_two_at_once(tmp_path)
     assert_no_saved_step_twice(tmp_path)
 

@@ -74,10 +74,12 @@ class Slurm:
         path = str(self._workdir.path.absolute())
         try:
             with executor.batch():
-                for index in range(len(groups)):
-                    executor.submit(train, path, Ticket(job, index), place)
+                given = {
+                    t: executor.submit(train, path, t, place) for t in (Ticket(job, i) for i in range(len(groups)))
+                }
         except (RuntimeError, OSError, subprocess.SubprocessError) as error:  # submitit's FailedJobError is the first
             raise UserError(f"Slurm refuses {_asked(self._launch)}: {_reason(str(error))}") from error
+        self._ids |= {ticket: (element.job_id, "PENDING") for ticket, element in given.items()}
 
     def alive(self, jobs: Iterable[str]) -> set[Ticket]:
         names = set(jobs)
@@ -104,8 +106,10 @@ class Slurm:
         number, _ = self._ids.get(ticket, ("", ""))
         if not number:
             return End()
-        words = _call("scontrol", "--oneliner", "show", "job", number).stdout.split()
-        fields = dict(word.split("=", 1) for word in words if "=" in word)
+        said = _call("scontrol", "--oneliner", "show", "job", number)
+        if said.returncode:  # of an array that never began, no element is known
+            said = _call("scontrol", "--oneliner", "show", "job", number.partition("_")[0])
+        fields = dict(word.split("=", 1) for word in said.stdout.split() if "=" in word)
         state, code = fields.get("JobState", "no more"), fields.get("ExitCode", "0:0")
         text = f"Slurm says of job {number}: {state}, exit code {code}"
         log = self._workdir.path / "output" / "slurm" / f"{number}_0_log.out"
