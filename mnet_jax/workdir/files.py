@@ -277,6 +277,10 @@ class Workdir:
             last = []
         return list(dict.fromkeys([*last, *self._folders()]))
 
+    def stamp(self) -> tuple:
+        """Another one once `sweep.json` or `tuning.json` was written again."""
+        return tuple(map(_stamp, (self._sweep_path, self._tuning_path)))
+
     def sweep(self) -> _Json:
         """What `sweep.json` holds; empty where no sweep was started here.
 
@@ -350,6 +354,13 @@ def _lease(path: pathlib.Path, timeout: float, *more) -> lease.Lease:
         if place.is_dir():
             set_aside(place)
     return lease.Lease(path, timeout, *more)
+
+
+def _stamp(path: pathlib.Path) -> tuple[int, ...]:
+    with contextlib.suppress(OSError):
+        status = path.stat()
+        return status.st_ino, status.st_mtime_ns, status.st_size
+    return ()
 
 
 def _metrics_row(line: bytes) -> _Json | None:
