@@ -102,8 +102,7 @@ def _prepared(trials: Mapping[str, ConfigDict], workdir: Workdir, engine: Launch
     for name, trial in not_done(trials, workdir, retry).items():
         check_fits(name, trial, capacity.num_devices, capacity.memory)
     with _told(workdir):
-        for trial in trials.values():
-            inputs.prepare(trial)
+        inputs.prepare(*trials.values())
     return capacity
 
 

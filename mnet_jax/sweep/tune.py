@@ -12,6 +12,7 @@ from typing import Any
 from ml_collections import ConfigDict
 
 from mnet_jax.config.identity import trial_hash
+from mnet_jax.config.resolve import without_axes
 from mnet_jax.errors import UserError
 from mnet_jax.sweep import grid
 from mnet_jax.sweep.choice import Tried, Values, beyond, choose, is_at_edge, look
@@ -102,6 +103,7 @@ class Tuning(grid.Grid):
         """
         self.axes = grid.axes(config, "tune")
         self._config, self._extend = config, extend
+        self._base = without_axes(config)
         trials = grid.distinct(config, overrides, say)
         self._check(trials)
         self._names: dict[str, str] = {}  # by hash
@@ -176,7 +178,7 @@ class Tuning(grid.Grid):
         """A trial, by the first name that was given to it."""
         key = repr(sorted(override.items()))
         if key not in self._settled:
-            name, config = grid.named(self._config, override)
+            name, config = grid.named(self._base, override)
             self._settled[key] = self._names.setdefault(trial_hash(config), name), config
         return self._settled[key]
 
