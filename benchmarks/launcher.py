@@ -86,7 +86,6 @@ def _measure(trials: int, places: int, seconds: float) -> dict:
     from mnet_jax.sweep import run
     from mnet_jax.sweep.launchers import local
     from mnet_jax.sweep.launchers.places import Places
-    from mnet_jax.train import inputs
     from mnet_jax.workdir import results
     from mnet_jax.workdir.files import Workdir
 
@@ -95,17 +94,17 @@ def _measure(trials: int, places: int, seconds: float) -> dict:
     with tempfile.TemporaryDirectory() as home, contextlib.redirect_stdout(sys.stderr):
         folder = pathlib.Path(home)
         config = _config(folder, trials)
+        _prepare_elsewhere(folder)
         with first.part("expand"):
             grid = run.plan_trials(config)
         workdir = Workdir(folder / "sweep")
-        inputs.prepare(next(iter(grid.known(workdir).values())))
         found = Places([{}] * places, 1, 0)
         with (
             mock.patch.object(sys, "executable", str(_worker(folder, seconds))),
             mock.patch.object(local, "find_places", return_value=found),
-            _standing(workdir.results_path) as stood,
         ):
-            rows = _run(first, config, grid, workdir)
+            with _standing(workdir.results_path) as stood:
+                rows = _run(first, config, grid, workdir)
             _run(again, config, grid, workdir)
         if len(rows) != trials or {row["status"] for row in rows} != {"done"}:
             raise RuntimeError("not all trials are done")
@@ -155,6 +154,15 @@ def _run(clock: _Clock, *args):
         clock.part("run"),
     ):
         return run.run(*args)
+
+
+def _prepare_elsewhere(folder: pathlib.Path) -> None:
+    """Makes the data set; that would take more memory than the sweep."""
+    code = (
+        "import pathlib; from benchmarks import launcher; from mnet_jax.train import inputs; "
+        f"inputs.prepare(inputs.settle(launcher._config(pathlib.Path({str(folder)!r}), 20)))"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, capture_output=True)
 
 
 def _config(folder: pathlib.Path, trials: int):

@@ -24,6 +24,8 @@ _OF_THE_IMAGES = (  # what decides on which images a choice is made
     *("data.validation_fraction", "data.test_fraction", "data.split_seed", "data.classes"),
 )
 
+_KnownAs = Callable[[Iterable[str]], list[str]]  # see `Workdir.naming`
+
 
 @dataclasses.dataclass(frozen=True)
 class _Run:
@@ -112,9 +114,9 @@ class Tuning(grid.Grid):
         self._runs = [[self._run(cell, values) for values in grid.product(self.axes)] for cell in self._cells]
 
     def runs(self, workdir):
-        found = {}
+        found, known_as = {}, workdir.naming()
         for cell, runs in zip(self._cells, self._runs, strict=True):
-            found |= {run.name: run.config for run in self._look(workdir, cell, runs)[0]}
+            found |= {run.name: run.config for run in self._look(workdir, known_as, cell, runs)[0]}
         return grid.in_workdir(found, workdir)
 
     def finals(self, workdir):
@@ -142,25 +144,28 @@ class Tuning(grid.Grid):
 
     def choices(self, workdir: Workdir) -> list[Choice]:
         """What the files say of each cell."""
-        return [self._look(workdir, *pair)[1] for pair in zip(self._cells, self._runs, strict=True)]
+        known_as = workdir.naming()
+        return [self._look(workdir, known_as, *pair)[1] for pair in zip(self._cells, self._runs, strict=True)]
 
-    def _look(self, workdir: Workdir, cell: Cell, runs: Sequence[_Run]) -> tuple[list[_Run], Choice]:
+    def _look(
+        self, workdir: Workdir, known_as: _KnownAs, cell: Cell, runs: Sequence[_Run]
+    ) -> tuple[list[_Run], Choice]:
         """The trial runs of a cell, with those beyond an edge that are wanted or there, and the choice among them."""
-        choice = self._choice(workdir, cell, runs)
+        choice = self._choice(workdir, known_as, cell, runs)
         moved = [beyond(key, choice.best, choice.tried) for key in choice.at_edge]
         added = [self._run(cell, values) for values in moved if values]
-        added = [run for run in added if self._extend or workdir.trial(*workdir.known_as([run.name])).has_config()]
+        added = [run for run in added if self._extend or workdir.trial(*known_as([run.name])).has_config()]
         runs = [*runs, *added]
-        return runs, self._choice(workdir, cell, runs) if added else choice
+        return runs, self._choice(workdir, known_as, cell, runs) if added else choice
 
-    def _choice(self, workdir: Workdir, cell: Cell, runs: Sequence[_Run]) -> Choice:
-        names = workdir.known_as([run.name for run in runs])
+    def _choice(self, workdir: Workdir, known_as: _KnownAs, cell: Cell, runs: Sequence[_Run]) -> Choice:
+        names = known_as([run.name for run in runs])
         tried = tuple(look(workdir.trial(name), run.values) for run, name in zip(runs, names, strict=True))
         best = choose(tried)
         if best is None:
             return Choice(cell, tried, None)
         at_edge = tuple(key for key in self.axes if is_at_edge(key, best, tried))
-        return Choice(cell, tried, best, at_edge, tuple(workdir.known_as(self._trials_of(cell, best.values))))
+        return Choice(cell, tried, best, at_edge, tuple(known_as(self._trials_of(cell, best.values))))
 
     def _run(self, cell: Cell, values: Values) -> _Run:
         override = {**cell.override, **cell.seeds[0], **values}
