@@ -6,7 +6,7 @@ from mnet_jax.workdir import results
 from mnet_jax.workdir.files import Workdir
 
 _PAUSE = 20  # after the table was written, in times of what that took
-_LONGEST_PAUSE = 10  # seconds
+_LONGEST_PAUSE = 5  # seconds
 
 
 class Table:
