@@ -75,3 +75,14 @@ def test_a_shared_grid_is_measured_beside_separate_trials(command, tmp_path):
     assert separate["scores"] == shared["scores"]
     assert "accuracies and losses are the same" in done.stdout
     assert min(shared[name] for name in ("seconds", "training_seconds", "floor_seconds", "peak_bytes")) > 0
+
+
+@pytest.mark.slow
+def test_the_launcher_is_measured_without_training(command, tmp_path):
+    path = tmp_path / "report.json"
+    done = command("benchmarks.launcher", "--trials", 20, 40, "--places", 2, "--seconds", 0.1, "--json", path)
+    assert done.returncode == 0, done.stderr
+    report = json.loads(path.read_text())
+    assert [sweep["trials"] for sweep in report["sweeps"]] == [20, 40]
+    assert {"expand", "plan", "run", "law and plots", "rerun"} == report["sweeps"][0]["ms_per_trial"].keys()
+    assert report["about"]["jax"]

@@ -9,13 +9,17 @@ from ml_collections import ConfigDict
 from mnet_jax.config.fields import BY_KEY, FIELDS
 from mnet_jax.errors import UserError, nearest
 
+_NODES = (ConfigDict, dict, Mapping)  # the last takes long to look for
+
 
 def flatten(config: ConfigDict | Mapping, prefix: str = "") -> dict[str, Any]:
     """Leaves by dotted key, in the config's order."""
     flat = {}
     for key, value in config.items():
-        is_node = isinstance(value, ConfigDict | Mapping)
-        flat |= flatten(value, f"{prefix}{key}.") if is_node else {f"{prefix}{key}": value}
+        if isinstance(value, _NODES):
+            flat |= flatten(value, f"{prefix}{key}.")
+        else:
+            flat[f"{prefix}{key}"] = value
     return flat
 
 

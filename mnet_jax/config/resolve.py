@@ -59,6 +59,13 @@ def resolve(config: ConfigDict, overrides: Mapping[str, Any] | None = None, foun
     return config.lock()
 
 
+def without_axes(config: ConfigDict) -> ConfigDict:
+    """A copy that lacks what no trial has: `resolve` makes the same of it, and need not copy thousands of values."""
+    config = copy.deepcopy(config).unlock()
+    _drop_what_is_the_files(config)
+    return config
+
+
 def check(config: ConfigDict) -> None:
     """Looks at what a config sets by itself, also where every trial of its sweep sets something else.
 

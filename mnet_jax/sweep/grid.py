@@ -8,7 +8,7 @@ from ml_collections import ConfigDict
 
 from mnet_jax.config.dotted import flatten
 from mnet_jax.config.identity import trial_hash
-from mnet_jax.config.resolve import check
+from mnet_jax.config.resolve import check, without_axes
 from mnet_jax.data.facts import look_again
 from mnet_jax.errors import UserError
 from mnet_jax.train.inputs import settle
@@ -90,12 +90,13 @@ def distinct(
     look_again()
     trials: dict[str, Named] = {}
     seen: dict[str, Named] = {}
+    base = without_axes(config)
     for override in product(axes(config)) if overrides is None else overrides:
         if not isinstance(override, Mapping) or not all(isinstance(key, str) for key in override):
             raise UserError(f"the overrides of a trial must be a dict with dotted keys, not {override!r}")
         if of_the_file := [key for key in override if key.startswith(("sweep.", "tune.", "options."))]:
             raise UserError(f"config.{of_the_file[0]}: a trial has no such field")
-        name, resolved = named(config, override)
+        name, resolved = named(base, override)
         same = seen.setdefault(trial_hash(resolved), Named(override, name, resolved))
         if same.config.model.get("fingerprint") != resolved.model.get("fingerprint"):
             raise UserError(f"two networks are called {resolved.model.spec}: rename a file or a class")

@@ -2,6 +2,7 @@
 
 import collections
 import dataclasses
+import heapq
 import itertools
 import math
 from collections.abc import Mapping, Sequence
@@ -71,7 +72,11 @@ def _inseparable(trials: Mapping[str, ConfigDict]) -> list[tuple[str, ...]]:
 def _spread(costs: Mapping, parts: int, most: int) -> list[list]:
     """The keys in lists of at most `most`: the largest cost first, always to the list that costs least so far."""
     found: list[list] = [[] for _ in range(min(parts, len(costs)))]
+    open_parts = [(0.0, i) for i in range(len(found))]  # a heap of what they cost so far
     for key in sorted(costs, key=costs.get, reverse=True):
-        min((part for part in found if len(part) < most), key=lambda part: sum(map(costs.get, part))).append(key)
-    order = list(costs)
-    return [sorted(part, key=order.index) for part in found]
+        cost, i = heapq.heappop(open_parts)
+        found[i].append(key)
+        if len(found[i]) < most:
+            heapq.heappush(open_parts, (cost + costs[key], i))
+    order = {key: i for i, key in enumerate(costs)}
+    return [sorted(part, key=order.get) for part in found]

@@ -40,6 +40,7 @@ class Progress:
         self._console = _Console(highlight=False, soft_wrap=True)
         self._live = Live(console=self._console, refresh_per_second=4, transient=True)
         self._seen: dict[str, _Seen] = {}
+        self._at_work: dict[str, _Seen] = {}
 
     def __enter__(self) -> "Progress":
         if self._num_ended:
@@ -77,8 +78,13 @@ class Progress:
                 seen.training = row
         if status != seen.status and status != RUNNING and (status != QUEUED or folder.error()):
             self._say_end(label, status, folder.error())
-        seen.status = status
-        self._live.update("\n".join(self._running()))
+        if rows or status != seen.status:
+            seen.status = status
+            if status == RUNNING:
+                self._at_work[folder.name] = seen
+            else:
+                self._at_work.pop(folder.name, None)
+            self._live.update("\n".join(self._running()))
 
     def _say_end(self, label: str, status: str, error: str | None) -> None:
         if status == QUEUED:
@@ -90,8 +96,8 @@ class Progress:
     def _running(self) -> list[str]:
         """A line for the trials that are at the same step: they share a stream. It fits in 80 columns."""
         at_step: dict[int, list[dict]] = {}
-        for seen in self._seen.values():
-            if seen.status == RUNNING and seen.training:
+        for seen in self._at_work.values():
+            if seen.training:
                 at_step.setdefault(seen.training["step"], []).append(seen.training)
         return [_line(rows) for rows in at_step.values()]
 

@@ -28,6 +28,7 @@ from mnet_jax.train import inputs
 from mnet_jax.workdir import predictions, results
 from mnet_jax.workdir.files import DIVERGED, DONE, FAILED, TrialFolder, Workdir
 from mnet_jax.workdir.software import software
+from mnet_jax.workdir.table import Table
 from mnet_jax.workdir.whole import Damaged
 
 RETRIED = (FAILED, DIVERGED)
@@ -101,8 +102,7 @@ def _prepared(trials: Mapping[str, ConfigDict], workdir: Workdir, engine: Launch
     for name, trial in not_done(trials, workdir, retry).items():
         check_fits(name, trial, capacity.num_devices, capacity.memory)
     with _told(workdir):
-        for trial in trials.values():
-            inputs.prepare(trial)
+        inputs.prepare(*trials.values())
     return capacity
 
 
@@ -259,17 +259,18 @@ def check_version(workdir: Workdir) -> None:
 
 
 class _Poll:
-    """Shows a trial's progress, and collects the results when a trial starts or ends."""
+    """Shows a trial's progress, and keeps the table current."""
 
     def __init__(self, workdir: Workdir, progress: Progress):
-        self._workdir, self._progress = workdir, progress
+        self._table, self._progress = Table(workdir), progress
         self._statuses: dict[str, str] = {}
 
     def __call__(self, folder: TrialFolder) -> None:
         status = folder.status()
         if status != self._statuses.get(folder.name):
             self._statuses[folder.name] = status
-            _collect(self._workdir)
+            self._table.change(folder.name)
+        self._table.keep_current()
         self._progress.show(folder)
 
 

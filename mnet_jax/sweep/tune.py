@@ -12,6 +12,7 @@ from typing import Any
 from ml_collections import ConfigDict
 
 from mnet_jax.config.identity import trial_hash
+from mnet_jax.config.resolve import without_axes
 from mnet_jax.errors import UserError
 from mnet_jax.sweep import grid
 from mnet_jax.sweep.choice import Tried, Values, beyond, choose, is_at_edge, look
@@ -22,6 +23,8 @@ _OF_THE_IMAGES = (  # what decides on which images a choice is made
     *("data.name", "data.tfds_name", "data.train_split", "data.validation_split", "data.test_split"),
     *("data.validation_fraction", "data.test_fraction", "data.split_seed", "data.classes"),
 )
+
+_KnownAs = Callable[[Iterable[str]], list[str]]  # see `Workdir.naming`
 
 
 @dataclasses.dataclass(frozen=True)
@@ -102,6 +105,7 @@ class Tuning(grid.Grid):
         """
         self.axes = grid.axes(config, "tune")
         self._config, self._extend = config, extend
+        self._base = without_axes(config)
         trials = grid.distinct(config, overrides, say)
         self._check(trials)
         self._names: dict[str, str] = {}  # by hash
@@ -110,9 +114,9 @@ class Tuning(grid.Grid):
         self._runs = [[self._run(cell, values) for values in grid.product(self.axes)] for cell in self._cells]
 
     def runs(self, workdir):
-        found = {}
+        found, known_as = {}, workdir.naming()
         for cell, runs in zip(self._cells, self._runs, strict=True):
-            found |= {run.name: run.config for run in self._look(workdir, cell, runs)[0]}
+            found |= {run.name: run.config for run in self._look(workdir, known_as, cell, runs)[0]}
         return grid.in_workdir(found, workdir)
 
     def finals(self, workdir):
@@ -140,25 +144,28 @@ class Tuning(grid.Grid):
 
     def choices(self, workdir: Workdir) -> list[Choice]:
         """What the files say of each cell."""
-        return [self._look(workdir, *pair)[1] for pair in zip(self._cells, self._runs, strict=True)]
+        known_as = workdir.naming()
+        return [self._look(workdir, known_as, *pair)[1] for pair in zip(self._cells, self._runs, strict=True)]
 
-    def _look(self, workdir: Workdir, cell: Cell, runs: Sequence[_Run]) -> tuple[list[_Run], Choice]:
+    def _look(
+        self, workdir: Workdir, known_as: _KnownAs, cell: Cell, runs: Sequence[_Run]
+    ) -> tuple[list[_Run], Choice]:
         """The trial runs of a cell, with those beyond an edge that are wanted or there, and the choice among them."""
-        choice = self._choice(workdir, cell, runs)
+        choice = self._choice(workdir, known_as, cell, runs)
         moved = [beyond(key, choice.best, choice.tried) for key in choice.at_edge]
         added = [self._run(cell, values) for values in moved if values]
-        added = [run for run in added if self._extend or workdir.trial(*workdir.known_as([run.name])).has_config()]
+        added = [run for run in added if self._extend or workdir.trial(*known_as([run.name])).has_config()]
         runs = [*runs, *added]
-        return runs, self._choice(workdir, cell, runs) if added else choice
+        return runs, self._choice(workdir, known_as, cell, runs) if added else choice
 
-    def _choice(self, workdir: Workdir, cell: Cell, runs: Sequence[_Run]) -> Choice:
-        names = workdir.known_as([run.name for run in runs])
+    def _choice(self, workdir: Workdir, known_as: _KnownAs, cell: Cell, runs: Sequence[_Run]) -> Choice:
+        names = known_as([run.name for run in runs])
         tried = tuple(look(workdir.trial(name), run.values) for run, name in zip(runs, names, strict=True))
         best = choose(tried)
         if best is None:
             return Choice(cell, tried, None)
         at_edge = tuple(key for key in self.axes if is_at_edge(key, best, tried))
-        return Choice(cell, tried, best, at_edge, tuple(workdir.known_as(self._trials_of(cell, best.values))))
+        return Choice(cell, tried, best, at_edge, tuple(known_as(self._trials_of(cell, best.values))))
 
     def _run(self, cell: Cell, values: Values) -> _Run:
         override = {**cell.override, **cell.seeds[0], **values}
@@ -176,7 +183,7 @@ class Tuning(grid.Grid):
         """A trial, by the first name that was given to it."""
         key = repr(sorted(override.items()))
         if key not in self._settled:
-            name, config = grid.named(self._config, override)
+            name, config = grid.named(self._base, override)
             self._settled[key] = self._names.setdefault(trial_hash(config), name), config
         return self._settled[key]
 

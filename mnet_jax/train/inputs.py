@@ -3,6 +3,7 @@
 import copy
 import functools
 import hashlib
+import json
 import pathlib
 from collections.abc import Mapping
 from typing import Any
@@ -30,39 +31,57 @@ def settle(config: ConfigDict, overrides: Mapping[str, Any] | None = None) -> Co
     return resolve(config, overrides, _found)
 
 
-def prepare(config: ConfigDict) -> None:
-    """Prepares the data of a resolved config, and looks whether its batch, its network and its weights fit.
+def prepare(*configs: ConfigDict) -> None:
+    """Prepares the data of resolved configs, and looks whether their batches, their networks and their weights fit.
+
+    What several have in common is looked at once.
 
     Raises:
       UserError: raw files are missing or damaged, a split is empty, a trial run of tuning would choose on images of
         another split, a batch has more images than the training split, the network has no statistics to estimate anew,
         or the weights do not fit it.
     """
+    num_train: dict[str, int] = {}
+    checked: set[str] = set()
+    for config in configs:
+        trains = config.train.epochs > 0
+        data = json.dumps([dict(config.data.items()), trains, config.tuning])
+        if data not in num_train:
+            num_train[data] = _prepare_data(config)
+        if trains:
+            _check_steps(config, num_train[data])
+        network = json.dumps([config.model.to_dict(), config.data.channels, config.input_size, trains])
+        if trains and config.train.precise_bn_images and f"statistics {network}" not in checked:
+            from mnet_jax.train import precise_bn
+
+            precise_bn.check(config)
+            checked.add(f"statistics {network}")
+        if config.train.init_from is not None and f"{config.train.init_from} {network}" not in checked:
+            from mnet_jax.pretrained import recipes
+
+            recipes.check(config)
+            checked.add(f"{config.train.init_from} {network}")
+
+
+def _prepare_data(config: ConfigDict) -> int:
+    """Prepares the data of a config; returns how many images it trains on."""
     from mnet_jax.data import cache, checks, sources
 
     cache.check(config.data, sources.split_fields(config))
     if config.tuning:
         checks.check_apart(config.data)
-    if config.train.epochs:
-        split = config.data.train_split
-        count = sources.num_examples(sources.prepare(config.data), split)
-        if config.train.batch_size > count:
-            raise UserError(
-                f"config.train.batch_size={config.train.batch_size}: data set {config.data.name} has {count} training "
-                f"images (train_split={split!r}); the largest batch is --config.train.batch_size={count}"
-            )
-        if (steps := in_steps(config, count).total) >= _MOST_STEPS:
-            raise UserError(
-                f"config.train.epochs={config.train.epochs}: {steps:,} steps; there can be {_MOST_STEPS - 1:,}"
-            )
-        if config.train.precise_bn_images:
-            from mnet_jax.train import precise_bn
+    return sources.num_examples(sources.prepare(config.data), config.data.train_split) if config.train.epochs else 0
 
-            precise_bn.check(config)
-    if config.train.init_from is not None:
-        from mnet_jax.pretrained import recipes
 
-        recipes.check(config)
+def _check_steps(config: ConfigDict, num_train: int) -> None:
+    if config.train.batch_size > num_train:
+        raise UserError(
+            f"config.train.batch_size={config.train.batch_size}: data set {config.data.name} has {num_train} training "
+            f"images (train_split={config.data.train_split!r}); the largest batch is "
+            f"--config.train.batch_size={num_train}"
+        )
+    if (steps := in_steps(config, num_train).total) >= _MOST_STEPS:
+        raise UserError(f"config.train.epochs={config.train.epochs}: {steps:,} steps; there can be {_MOST_STEPS - 1:,}")
 
 
 def check_workdir(config: ConfigDict, path: pathlib.Path) -> None:

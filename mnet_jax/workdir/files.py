@@ -7,7 +7,7 @@ import contextlib
 import json
 import os
 import pathlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 from mnet_jax.errors import UserError
@@ -261,9 +261,13 @@ class Workdir:
 
     def known_as(self, names: Iterable[str]) -> list[str]:
         """The names under which trials are there: of folders with the same hash at their ends, or else their own."""
-        folders = self._folders()
+        return self.naming()(names)
+
+    def naming(self) -> Callable[[Iterable[str]], list[str]]:
+        """`known_as`, by the folders that are there now; they are listed once for all its calls."""
+        folders = dict.fromkeys(self._folders())
         there = {name.rpartition("-")[2]: name for name in folders}
-        return [name if name in folders else there.get(name.rpartition("-")[2], name) for name in names]
+        return lambda names: [name if name in folders else there.get(name.rpartition("-")[2], name) for name in names]
 
     def source_path(self, digest: str) -> pathlib.Path:
         """Where the files that a network of one's own is made of are kept."""
@@ -276,6 +280,10 @@ class Workdir:
         except Damaged:
             last = []
         return list(dict.fromkeys([*last, *self._folders()]))
+
+    def stamp(self) -> tuple:
+        """Another one once `sweep.json` or `tuning.json` was written again."""
+        return tuple(map(_stamp, (self._sweep_path, self._tuning_path)))
 
     def sweep(self) -> _Json:
         """What `sweep.json` holds; empty where no sweep was started here.
@@ -350,6 +358,13 @@ def _lease(path: pathlib.Path, timeout: float, *more) -> lease.Lease:
         if place.is_dir():
             set_aside(place)
     return lease.Lease(path, timeout, *more)
+
+
+def _stamp(path: pathlib.Path) -> tuple[int, ...]:
+    with contextlib.suppress(OSError):
+        status = path.stat()
+        return status.st_ino, status.st_mtime_ns, status.st_size
+    return ()
 
 
 def _metrics_row(line: bytes) -> _Json | None:

@@ -6,7 +6,7 @@ import hashlib
 import io
 import json
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from mnet_jax.config.fields import BY_KEY, FIELDS, effective
@@ -87,7 +87,7 @@ def results(*workdirs: str | os.PathLike) -> Rows:
     trials, tables = [], []
     for workdir in map(Workdir, workdirs):
         if workdir.has_trials():
-            trials += _read_trials(workdir)
+            trials += read_trials(workdir)
         elif workdir.results_path.exists():
             tables += read(workdir.results_path)
         else:
@@ -103,7 +103,7 @@ def collect(workdir: Workdir) -> list[Row]:
 
     The trials of the last sweep come first, in its order. A trial whose files are damaged has a row that says so.
     """
-    return _as_rows(_read_trials(workdir))
+    return _as_rows(read_trials(workdir))
 
 
 def _without_repetitions(rows: list[Row]) -> list[Row]:
@@ -118,15 +118,19 @@ def _without_repetitions(rows: list[Row]) -> list[Row]:
     return [row for key, row in found.items() if key not in unreadable]
 
 
-def _as_rows(trials: list["_Trial"]) -> list[Row]:
-    columns = _columns(trials)
-    return [
+def _as_rows(trials: Sequence["Trial"]) -> list[Row]:
+    columns = telling(differing(trials), trials)
+    return [as_row(trial, columns) for trial in trials]
+
+
+def as_row(trial: "Trial", columns: Iterable[str]) -> Row:
+    """A trial's row in a table that has these columns beside those of every table."""
+    return (
         dict.fromkeys(COLUMNS)
         | trial.row
         | {key: trial.settings.get(key) for key in columns}
         | {"replicate": replicate(trial.settings) if trial.settings else None}
-        for trial in trials
-    ]
+    )
 
 
 def replicate(settings: Settings) -> str:
@@ -152,11 +156,23 @@ def column_of(key: str) -> str:
 def write(workdir: Workdir, rows: list[Row]) -> None:
     """Writes `results.csv`; readers see the old table or the new one."""
     columns = dict.fromkeys(key for row in rows for key in row) or dict.fromkeys((*COLUMNS, "replicate"))
+    write_lines(workdir, columns, (line(columns, row) for row in rows))
+
+
+def write_lines(workdir: Workdir, columns: Iterable[str], lines: Iterable[str]) -> None:
+    """As `write`, of rows that are `line`s already."""
+    write_text(workdir.results_path, "".join([_as_csv(columns), *lines]))
+
+
+def line(columns: Iterable[str], row: Row) -> str:
+    """A row as it stands in `results.csv`."""
+    return _as_csv(_cell(key, row.get(key)) for key in columns)
+
+
+def _as_csv(cells: Iterable[str]) -> str:
     text = io.StringIO(newline="")
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(columns)
-    writer.writerows([_cell(key, row.get(key)) for key in columns] for row in rows)
-    write_text(workdir.results_path, text.getvalue())
+    csv.writer(text, lineterminator="\n").writerow(cells)
+    return text.getvalue()
 
 
 def read(path) -> list[Row]:
@@ -203,9 +219,27 @@ def _parse(key: str, cell: str) -> Any:
 
 
 @dataclasses.dataclass(frozen=True)
-class _Trial:
+class Trial:
+    """What the files of a trial say; its row lacks the columns that depend on the others."""
+
     row: Row
     settings: Settings  # empty where the config cannot be read
+
+
+def read_trials(workdir: Workdir) -> list[Trial]:
+    return list(reader(workdir)(workdir.trial_names()))
+
+
+def reader(workdir: Workdir) -> Callable[[Iterable[str]], Iterator[Trial]]:
+    """Reads trials by name, with what the workdir's files say of them all as it is now."""
+    counted, chosen = _counted(workdir), _chosen(workdir)
+
+    def read_each(names: Iterable[str]) -> Iterator[Trial]:
+        for name in names:
+            trial = _read_trial(workdir.trial(name), counted.get(name))
+            yield dataclasses.replace(trial, row=trial.row | {"chosen": chosen.get(name)}) if chosen else trial
+
+    return read_each
 
 
 def _counted(workdir: Workdir) -> dict[str, dict[str, int]]:
@@ -213,15 +247,6 @@ def _counted(workdir: Workdir) -> dict[str, dict[str, int]]:
         return {name: dict(counts) for name, counts in workdir.sweep().get("trials", {}).items()}
     except (Damaged, *_BROKEN):
         return {}
-
-
-def _read_trials(workdir: Workdir) -> list[_Trial]:
-    counted = _counted(workdir)
-    trials = [_read_trial(workdir.trial(name), counted.get(name)) for name in workdir.trial_names()]
-    if chosen := _chosen(workdir):
-        for trial in trials:
-            trial.row["chosen"] = chosen.get(trial.row["trial"])
-    return trials
 
 
 def _chosen(workdir: Workdir) -> dict[str, str]:
@@ -233,7 +258,7 @@ def _chosen(workdir: Workdir) -> dict[str, str]:
         return {}
 
 
-def _read_trial(folder: TrialFolder, counted: Mapping[str, int] | None) -> _Trial:
+def _read_trial(folder: TrialFolder, counted: Mapping[str, int] | None) -> Trial:
     """What the files of a trial say; `counted`, or else `cost.json`, what its network costs."""
     cost = folder.cost() if counted is None else counted
     row = {"trial": folder.name, "status": FAILED, **{key: cost.get(key) for key in ("mult_adds", "params")}}
@@ -255,7 +280,7 @@ def _read_trial(folder: TrialFolder, counted: Mapping[str, int] | None) -> _Tria
         row["error"] = str(error)
     except _BROKEN as error:
         row["error"] = f"{folder.path / part} is damaged ({error!r})"
-    return _Trial(row, settings)
+    return Trial(row, settings)
 
 
 def _number(value: Any) -> float:
@@ -291,15 +316,21 @@ def _tuples(value: Any) -> Any:
     return tuple(map(_tuples, value)) if isinstance(value, list) else value
 
 
-def _columns(trials: list[_Trial]) -> list[str]:
-    """The fields in which trials differ and which no other column tells: a network's options, then in FIELDS' order."""
-    keys = dict.fromkeys(key for trial in trials for key in trial.settings)
-    ordered = sorted(keys, key=lambda key: (key in _ORDER, _ORDER.get(key, (False, 0)), key))
+def differing(trials: Iterable[Trial]) -> list[str]:
+    """The fields in which trials differ, by their settings alone: a network's options, then in FIELDS' order."""
     known = [trial for trial in trials if trial.settings]
-    return [key for key in ordered if _differs(key, known) and not _is_told(key, known)]
+    keys = dict.fromkeys(key for trial in known for key in trial.settings)
+    ordered = sorted(keys, key=lambda key: (key in _ORDER, _ORDER.get(key, (False, 0)), key))
+    return [key for key in ordered if _differs(key, known)]
 
 
-def _differs(key: str, trials: list[_Trial]) -> bool:
+def telling(differing: Iterable[str], trials: Iterable[Trial]) -> list[str]:
+    """Those of the fields in which trials differ that no other column tells."""
+    known = [trial for trial in trials if trial.settings]
+    return [key for key in differing if not _is_told(key, known)]
+
+
+def _differs(key: str, trials: Sequence[Trial]) -> bool:
     """Whether trials that have a field differ in it; among trials of one network, some may also lack it."""
     values = {repr(trial.settings[key]) for trial in trials if key in trial.settings}
     if len(values) > 1:
@@ -310,7 +341,7 @@ def _differs(key: str, trials: list[_Trial]) -> bool:
     return len(by_model) > len({model for model, _ in by_model})
 
 
-def _is_told(key: str, trials: list[_Trial]) -> bool:
+def _is_told(key: str, trials: Sequence[Trial]) -> bool:
     """Whether the column that a field has already tells its values apart."""
     if key not in _COLUMN_OF:
         return False

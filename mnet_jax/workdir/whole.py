@@ -36,7 +36,7 @@ def read_json(path: pathlib.Path) -> _Json:
         value = json.loads(path.read_text(encoding="utf-8"))
         if not isinstance(value, dict):
             raise ValueError("it holds no JSON object")
-        if value.pop(_CHECKSUM, None) not in (None, _digest(value)):
+        if (checksum := value.pop(_CHECKSUM, None)) is not None and checksum != _digest(value):
             raise ValueError("it is not what was written")
         return value
     except FileNotFoundError:

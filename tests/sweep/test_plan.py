@@ -74,3 +74,12 @@ def test_alpha_and_input_size_decide_the_predicted_cost(trials):
     assert costs["1.0-16-0"] == costs["1.0-16-2"]
     assert costs["1.0-16-0"] > costs["1.0-12-0"] > costs["0.25-12-0"]
     assert costs["1.0-16-0"] > 3 * costs["0.25-16-0"]
+
+
+def test_a_part_gets_the_largest_cost_that_is_left_where_it_costs_least():
+    costs = {i: float(7 * i % 11) for i in range(30)}
+    found = [[] for _ in range(4)]
+    for key in sorted(costs, key=costs.get, reverse=True):
+        open_parts = [part for part in found if len(part) < 8]
+        min(open_parts, key=lambda part: sum(map(costs.get, part))).append(key)
+    assert plan._spread(costs, 4, 8) == [sorted(part) for part in found]

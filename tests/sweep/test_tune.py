@@ -60,6 +60,21 @@ def test_values_are_tried_at_the_first_seed_and_the_best_is_trained_with_all(tun
     assert grid.complaints(workdir) == []
 
 
+def test_the_folders_are_listed_as_often_for_many_cells_as_for_one(tuned, tmp_path, monkeypatch):
+    listed, real = [], Workdir._folders
+    monkeypatch.setattr(Workdir, "_folders", lambda workdir: listed.append(workdir) or real(workdir))
+    counts = []
+    for sizes in ((16,), (16, 14, 12)):
+        tuned.sweep.input_size = sizes
+        workdir = Workdir(tmp_path / str(len(sizes)))
+        grid = plan_trials(tuned)
+        end(workdir, grid.runs(workdir), best=0.025)
+        listed.clear()
+        grid.known(workdir)
+        counts.append(len(listed))
+    assert counts[0] == counts[1]
+
+
 def test_shorter_trial_runs_are_trials_of_their_own(tuned, tmp_path):
     workdir = Workdir(tmp_path)
     tuned.tune_epochs = 1.0

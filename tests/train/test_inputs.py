@@ -132,3 +132,24 @@ def test_a_batch_of_more_images_than_there_are_is_refused(tiny):
     inputs.prepare(inputs.settle(tiny, {"train.batch_size": 40}))
     with pytest.raises(UserError, match=r"batch_size=41: data set mnist5k has 40 training images .*batch_size=40"):
         inputs.prepare(inputs.settle(tiny, {"train.batch_size": 41}))
+
+
+def test_what_trials_have_in_common_is_looked_at_once(tiny, monkeypatch):
+    from mnet_jax.data import cache
+    from mnet_jax.train import precise_bn
+
+    data, networks = [], []
+    check_data, check_network = cache.check, precise_bn.check
+    monkeypatch.setattr(cache, "check", lambda *args: (data.append(args), check_data(*args)))
+    monkeypatch.setattr(precise_bn, "check", lambda config: (networks.append(config), check_network(config)))
+    tiny.train.precise_bn_images = 64
+    trials = [
+        inputs.settle(tiny, {"model.alpha": alpha, "seed": seed, "data.train_split": split})
+        for alpha in (0.25, 0.5)
+        for seed in (0, 1)
+        for split in ("train[:64]", "train[:128]")
+    ]
+    inputs.prepare(*trials)
+    assert (len(data), len(networks)) == (2, 2)
+    with pytest.raises(UserError, match="batch_size=129"):
+        inputs.prepare(*trials, inputs.settle(tiny, {"train.batch_size": 129, "data.train_split": "train[:128]"}))
