@@ -44,6 +44,8 @@ def keep_together(
       Interrupted: there was a reason to stop; all have saved and left.
     """
 
+    output.mkdir(parents=True, exist_ok=True)
+
     def work(address: str) -> None:
         join = f"--join={address},{hosts},{rank}"
         _finish(local.worker(folders, output / f"{folders[0].name}.{rank}.txt", place, join), interruption)
