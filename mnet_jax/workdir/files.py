@@ -34,7 +34,7 @@ class TrialFolder:
     That is `validation.json predictions.npz result.json`. `holders.jsonl` tells which processes trained it, one by one.
 
     Attributes:
-      whereabouts: of this process in a cluster (see `whereabouts`); the status tells them.
+      whereabouts: of this process in a cluster, as `jobs.whereabouts` gives it; the status tells it.
     """
 
     def __init__(self, path: pathlib.Path | str):

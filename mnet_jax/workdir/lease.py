@@ -82,7 +82,8 @@ class Lease:
           Lost: another process has it.
         """
         if _now() - self._touched > _LATE_SECONDS:
-            self._touch()
+            with contextlib.suppress(OSError):  # a file server that is away for a moment says nothing of the holder
+                self._touch()
         if self._lost:
             raise Lost(self._lost)
 
@@ -145,11 +146,6 @@ def is_held(path: pathlib.Path) -> bool:
     with contextlib.suppress(OSError):
         return path.is_file() and _is_alive(_read(path), path)
     return False
-
-
-def holder(path: pathlib.Path) -> str:
-    """Who has the lease, in words."""
-    return _in_words(_read(path))
 
 
 @contextlib.contextmanager

@@ -5,6 +5,8 @@ import os
 import pytest
 
 from tests.clusters.slurm import Slurm, missing
+from tests.clusters.sweeps import LONG
+from tests.processes import accuracies, finish
 
 
 @pytest.fixture(scope="session")
@@ -17,6 +19,15 @@ def environment(data_dir, compilation_cache):
         "RAY_USAGE_STATS_ENABLED": "0",
     }
     return os.environ | added
+
+
+@pytest.fixture(scope="session")
+def undisturbed(environment, tmp_path_factory):
+    """The numbers of the long sweep on this machine."""
+    workdir = tmp_path_factory.mktemp("local")
+    code, output = finish(environment, workdir, "two_sizes", *LONG)
+    assert code == 0, output
+    return accuracies(workdir)
 
 
 @pytest.fixture(scope="module")

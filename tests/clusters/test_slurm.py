@@ -23,15 +23,6 @@ pytestmark = pytest.mark.slow
 ON_SLURM = ("--launcher=slurm",)
 
 
-@pytest.fixture(scope="module")
-def undisturbed(environment, tmp_path_factory):
-    """The numbers of the long sweep on this machine."""
-    workdir = tmp_path_factory.mktemp("local")
-    code, output = finish(environment, workdir, "two_sizes", *LONG)
-    assert code == 0, output
-    return accuracies(workdir)
-
-
 @pytest.fixture(autouse=True)
 def an_empty_queue(slurm):
     yield

@@ -43,7 +43,6 @@ def keep_together(
     Raises:
       Interrupted: there was a reason to stop; all have saved and left.
     """
-
     output.mkdir(parents=True, exist_ok=True)
 
     def work(address: str) -> None:
