@@ -90,11 +90,11 @@ def test_a_job_that_is_put_back_into_the_queue_goes_on(slurm, tmp_path, undistur
 
 
 def test_a_limit_shorter_than_the_training_is_no_limit(slurm, tmp_path):
-    """Minutes of turns of a minute, and of Slurm's pauses between them."""
+    """Turns of half a minute and more, and Slurm's pauses between them."""
     flags = ("--config.train.epochs=100.0", *LONG[1:], "--config.sweep.input_size=(16,)")
     code, output = finish(slurm.environment, tmp_path / "local", "two_sizes", *flags)
     assert code == 0, output
-    with training(slurm, tmp_path / "slurm", *flags, "--config.launch.slurm.time=1") as driver:
+    with training(slurm, tmp_path / "slurm", *flags, "--config.launch.slurm.time=2") as driver:
         output, _ = driver.communicate(timeout=1800)
         assert driver.returncode == 0, output + logs(tmp_path / "slurm")
     assert accuracies(tmp_path / "slurm") == accuracies(tmp_path / "local")

@@ -25,7 +25,8 @@ from mnet_jax.workdir.files import Workdir
 from mnet_jax.workdir.jobs import JOB, NODE, Ticket
 
 _ANSWER_SECONDS = 20
-_SAVE_SECONDS = 90  # before the time limit, if that is more than twice as much
+_SAVE_SECONDS = 90  # before the time limit
+_SOONER_SECONDS = 60  # by which Slurm may send a signal before it is due
 _UNITS = (86400, 3600, 60, 1)
 _AS_GIVEN = ("partition", "time", "gpus_per_node", "cpus_per_task", "mem", "constraint", "account", "qos")
 _REQUEUES = (signal.SIGUSR1, signal.SIGUSR2)
@@ -180,7 +181,7 @@ def _seconds_to_save(limit: str | None) -> int:
         return _SAVE_SECONDS  # of which Slurm says what is wrong
     first = 1 if dash or len(words) == 3 else 2
     seconds = int(days or 0) * _UNITS[0] + sum(int(w) * u for w, u in zip(words, _UNITS[first:], strict=False))
-    return max(1, min(_SAVE_SECONDS, seconds // 2))
+    return max(1, min(_SAVE_SECONDS, (seconds - _SOONER_SECONDS) // 2))  # of a short limit half is left to train
 
 
 def _as_flags(options: Mapping[str, Any]) -> list[str]:

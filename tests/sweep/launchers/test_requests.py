@@ -28,8 +28,8 @@ def test_what_is_no_option_is_refused(extra):
 
 @pytest.mark.parametrize(
     ("limit", "seconds"),
-    [(None, 90), ("60", 90), ("1", 30), ("0:40", 20), ("0:01:00", 30), ("0-1", 90), ("0-0:02", 60), ("4:00:00", 90),
-     ("2-0:0:0", 90), ("UNLIMITED", 90)],
+    [(None, 90), ("60", 90), ("4", 90), ("2", 30), ("2:40", 50), ("0:02:00", 30), ("0-1", 90), ("0-0:02", 30),
+     ("4:00:00", 90), ("2-0:0:0", 90), ("1", 1), ("UNLIMITED", 90)],
 )  # fmt: skip
 def test_there_is_time_to_save_and_to_train(limit, seconds):
     assert _seconds_to_save(limit) == seconds
