@@ -91,7 +91,7 @@ def test_a_job_that_is_put_back_into_the_queue_goes_on(slurm, tmp_path, undistur
 
 def test_a_limit_shorter_than_the_training_is_no_limit(slurm, tmp_path):
     """Turns of half a minute and more, and Slurm's pauses between them."""
-    flags = ("--config.train.epochs=100.0", *LONG[1:], "--config.sweep.input_size=(16,)")
+    flags = ("--config.train.epochs=300.0", *LONG[1:], "--config.sweep.input_size=(16,)")
     code, output = finish(slurm.environment, tmp_path / "local", "two_sizes", *flags)
     assert code == 0, output
     with training(slurm, tmp_path / "slurm", *flags, "--config.launch.slurm.time=2") as driver:
