@@ -29,6 +29,8 @@ _SAVE_SECONDS = 90  # before the time limit
 _SOONER_SECONDS = 60  # by which Slurm may send a signal before it is due
 _UNITS = (86400, 3600, 60, 1)
 _AS_GIVEN = ("partition", "time", "gpus_per_node", "cpus_per_task", "mem", "constraint", "account", "qos")
+_UP = ("idle", "mix", "alloc", "comp", "plnd", "resv")  # states of nodes as sinfo writes them
+_STATE_FLAGS = "*~#!%$@^-"
 _REQUEUES = (signal.SIGUSR1, signal.SIGUSR2)
 
 
@@ -43,7 +45,7 @@ class Slurm:
 
     def capacity(self) -> Capacity:
         devices = _devices(self._launch)
-        if complaint := _complaint(_as_flags(requested(self._launch))):
+        if complaint := _complaint(requested(self._launch)):
             raise UserError(f"Slurm refuses {_asked(self._launch)}: {complaint}{_hint(self._launch)}")
         partition = [f"--partition={self._launch.slurm.partition}"] if self._launch.slurm.partition else []
         nodes = _call("sinfo", "--noheader", "--format=%D", *partition).stdout.split()
@@ -188,15 +190,15 @@ def _as_flags(options: Mapping[str, Any]) -> list[str]:
     return [f"--{name}" if value is True else f"--{name}={value}" for name, value in options.items()]
 
 
-def _complaint(flags: Sequence[str]) -> str:
-    """Why Slurm takes no such job, or nothing."""
-    if _call("sbatch", "--test-only", *flags, "--wrap=true").returncode == 0:
+def _complaint(options: Mapping[str, Any]) -> str:
+    """Why Slurm takes no such job, or nothing; while no node is up, its test refuses also what it would queue."""
+    done = _call("sbatch", "--test-only", *_as_flags(options), "--wrap=true")
+    if done.returncode == 0:
         return ""
-    held = _call("sbatch", "--parsable", "--hold", *flags, "--wrap=true")  # a test also fails while all nodes are down
-    if held.returncode == 0:
-        _call("scancel", held.stdout.strip().partition(";")[0])
-        return ""
-    return _reason(held.stderr)
+    partition = {name: value for name, value in options.items() if name == "partition"}
+    states = _call("sinfo", "--noheader", "--format=%t", *_as_flags(partition)).stdout.split()
+    is_up = any(state.rstrip(_STATE_FLAGS) in _UP for state in states)
+    return _reason(done.stderr) if is_up or not states else ""
 
 
 def _asked(launch: ConfigDict) -> str:
