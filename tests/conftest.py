@@ -25,7 +25,7 @@ process.set_xla_flags()  # before any test looks for devices
 @pytest.fixture(scope="session", autouse=True)
 def compilation_cache(tmp_path_factory):
     """Most tests train the same tiny network: they compile it once, like the trials of a sweep."""
-    folder = str(tmp_path_factory.mktemp("jax_cache"))
+    folder = str(_of_all_workers(tmp_path_factory) / "jax_cache")
     jax.config.update("jax_compilation_cache_dir", folder)
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
     return folder
@@ -35,6 +35,12 @@ def compilation_cache(tmp_path_factory):
 def data_dir(tmp_path_factory):
     """Where the session's prepared data sets are."""
     return str(tmp_path_factory.mktemp("tfds"))
+
+
+def _of_all_workers(tmp_path_factory):
+    """The session's folder of temporary files, which under pytest-xdist is the parent of a worker's."""
+    base = tmp_path_factory.getbasetemp()
+    return base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
 
 
 def make_tiny(data_dir):

@@ -38,7 +38,6 @@ CASES = (
     _flags("a launcher of a file that is not there", "--launcher=launcher.py:launch"),
     _flags("a launcher of a package that is not there", "--launcher=no_such_package:launch"),
     _flags("several hosts of one machine", "--config.launch.hosts_per_group=2"),
-    _flags("no hosts", "--config.launch.hosts_per_group=0"),
     _flags("--retry of what is not retried", "--retry=done"),
     _flags("a tuned field that is swept as well", "--config.tune.model.alpha=(1.0,0.5)"),
     _flags("a tuned seed", "--config.tune.seed=(0,1)"),
