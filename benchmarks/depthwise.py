@@ -19,7 +19,7 @@ import jax.numpy as jnp
 from benchmarks import measurements
 from mnet_jax.devices.mesh import device_name
 from mnet_jax.devices.process import environment
-from mnet_jax.ops.depthwise import depthwise_conv
+from mnet_jax.models.ops.depthwise import depthwise_conv
 
 
 @dataclasses.dataclass(frozen=True)

@@ -1,6 +1,6 @@
 """Every cost that the MobileNet papers and TF-slim's READMEs print, beside the exact cost of our networks.
 
-    python -m mnet_jax.published > experiments/published_costs/README.md
+    python -m mnet_jax.cost.published > experiments/published_costs/README.md
 
 The printed figures and the exact ones are rows of `published.json`; this module counts the networks anew and writes
 both as Markdown. A row says which "part" of the network it is about: a kind of layer, the layers whose name starts with
@@ -24,7 +24,7 @@ FILE = importlib.resources.files("mnet_jax.cost").joinpath("published.json")
 
 _HEADER = """# Published costs, beside ours
 
-Written by `python -m mnet_jax.published`; tests compare it, and our figures with `mnet_jax/cost/published.json`.
+Written by `python -m mnet_jax.cost.published`; tests compare it, and our figures with `mnet_jax/cost/published.json`.
 Mult-Adds and parameters in millions, as printed; ours exactly, counted by `mnet_jax.cost` for 1000 classes. "yes": the
 printed figure is ours, rounded or cut off. The sources count parameters differently: the V1 paper takes the weights
 alone; TF-slim's V2 README takes weights and biases, without batch normalisation; its V1 and V3 READMEs take three of

@@ -13,10 +13,10 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from mnet_jax.ops.batch_norm import batch_norm_act, normalize
-from mnet_jax.ops.depthwise import depthwise_conv
-from mnet_jax.ops.im2col import im2col_conv
-from mnet_jax.ops.pointwise import pointwise_conv
+from mnet_jax.models.ops.batch_norm import batch_norm_act, normalize
+from mnet_jax.models.ops.depthwise import depthwise_conv
+from mnet_jax.models.ops.im2col import im2col_conv
+from mnet_jax.models.ops.pointwise import pointwise_conv
 
 Dtype = Any
 
@@ -82,7 +82,7 @@ class ConvBN(nn.Module):
       padding: one of `PADDINGS`; see `pads`.
       bn_momentum: decay of the running statistics.
       bn_epsilon: added to the variance.
-      layers: "fast" for those of `mnet_jax.ops`, "textbook" for XLA's convolutions and `nn.BatchNorm`.
+      layers: "fast" for those of `mnet_jax.models.ops`, "textbook" for XLA's convolutions and `nn.BatchNorm`.
       dtype: of the computation; parameters and statistics are float32.
     """
 

@@ -40,5 +40,5 @@ def test_a_printed_figure_follows_when_it_is_rounded_or_cut_off(printed, exact, 
 
 
 def test_the_page_is_what_the_command_writes():
-    hint = "run `python -m mnet_jax.published > experiments/published_costs/README.md`"
+    hint = "run `python -m mnet_jax.cost.published > experiments/published_costs/README.md`"
     assert PAGE.read_text() == published.as_markdown(), hint

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from jax import lax
 
 from mnet_jax.devices.mesh import make_mesh, replicated_on, sharded_on
-from mnet_jax.ops.depthwise import METHODS, depthwise_conv
+from mnet_jax.models.ops.depthwise import METHODS, depthwise_conv
 from tests.convolutions import arrays, assert_same, outcome
 
 

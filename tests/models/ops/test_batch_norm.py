@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mnet_jax.ops.batch_norm import batch_norm_act, normalize
+from mnet_jax.models.ops.batch_norm import batch_norm_act, normalize
 
 EPSILON = 1e-3
 

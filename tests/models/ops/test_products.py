@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from jax import lax
 
 from mnet_jax.devices.mesh import make_mesh, sharded_on
-from mnet_jax.ops.im2col import im2col_conv
-from mnet_jax.ops.pointwise import pointwise_conv
+from mnet_jax.models.ops.im2col import im2col_conv
+from mnet_jax.models.ops.pointwise import pointwise_conv
 from tests.convolutions import arrays, assert_same, outcome
 
 

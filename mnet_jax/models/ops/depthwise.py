@@ -14,8 +14,8 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from mnet_jax.ops.outline import out_of_line
-from mnet_jax.ops.padding import Padding, Pair, pads_of
+from mnet_jax.models.ops.outline import out_of_line
+from mnet_jax.models.ops.padding import Padding, Pair, pads_of
 
 METHODS = ("auto", "shifted", "grouped")
 

@@ -12,8 +12,8 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from mnet_jax.ops.padding import Padding, Pair, pads_of
-from mnet_jax.ops.pointwise import matmul, matmul_weight_gradient
+from mnet_jax.models.ops.padding import Padding, Pair, pads_of
+from mnet_jax.models.ops.pointwise import matmul, matmul_weight_gradient
 
 
 def im2col_conv(x: jax.Array, kernel: jax.Array, strides: Pair, padding: Padding) -> jax.Array:
