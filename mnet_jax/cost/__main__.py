@@ -37,7 +37,8 @@ def as_table(cost: Cost) -> str:
     largest = cost.largest_activation()
     activations = (
         f"activations of one example: {cost.activation_bytes:,} bytes in all; "
-        f"the largest is {largest.activation_bytes:,} bytes ({largest.name})"
+        f"the largest is {largest.activation_bytes:,} bytes ({largest.name}); "
+        f"input and output of a layer in float32 are {cost.peak_activation_bytes:,} bytes at most"
     )
     return "\n\n".join((layers, kinds, activations))
 

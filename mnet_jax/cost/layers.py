@@ -12,6 +12,7 @@ What is counted, for one example:
 
 import dataclasses
 import functools
+import math
 import pathlib
 import warnings
 from collections.abc import Mapping, Sequence
@@ -25,6 +26,8 @@ from flax import traverse_util
 from mnet_jax.cost import jaxpr
 from mnet_jax.errors import UserError, explained
 from mnet_jax.models import registry
+
+_FLOAT_BYTES = 4
 
 _NORMALISATIONS = (nn.BatchNorm, nn.LayerNorm, nn.GroupNorm, nn.RMSNorm, nn.InstanceNorm)
 
@@ -78,6 +81,14 @@ class Cost:
     @property
     def activation_bytes(self) -> int:
         return sum(layer.activation_bytes for layer in self.layers)
+
+    @property
+    def peak_activation_bytes(self) -> int:
+        """Largest input and output together of a layer with Mult-Adds, in float32: what an inference holds at least."""
+        sizes = (
+            math.prod(layer.input_shape) + math.prod(layer.output_shape) for layer in self.layers if layer.mult_adds
+        )
+        return _FLOAT_BYTES * max(sizes, default=0)
 
     def largest_activation(self) -> Layer:
         return max(self.layers, key=lambda layer: layer.activation_bytes)
@@ -167,6 +178,7 @@ def as_dict(cost: Cost) -> dict[str, Any]:
     columns = ("name", "kind", "input_shape", "output_shape", "mult_adds", "params")
     return _totals(cost) | {
         "activation_bytes": cost.activation_bytes,
+        "peak_activation_bytes": cost.peak_activation_bytes,
         "largest_activation_bytes": cost.largest_activation().activation_bytes,
         "kinds": {kind: _totals(part) for kind, part in cost.by_kind().items()},
         "layers": [{column: getattr(layer, column) for column in columns} for layer in cost.layers],

@@ -283,14 +283,16 @@ def _collect(workdir: Workdir) -> list[results.Row]:
 def _description(config: ConfigDict, workdir: Workdir, costs: Mapping, accepted: list[str]) -> dict[str, Any]:
     """What `sweep.json` says; the trials of earlier sweeps in the workdir, and those that are done, stay in it."""
     before = workdir.sweep().get("trials", {})
-    counted = {name: {"mult_adds": cost.mult_adds, "params": cost.params} for name, cost in costs.items()}
+    counted = {name: {key: getattr(cost, key) for key in results.COSTS} for name, cost in costs.items()}
     done = [folder for folder in map(workdir.trial, counted) if folder.status() == DONE]
-    as_trained = {folder.name: {key: folder.cost().get(key) for key in ("mult_adds", "params")} for folder in done}
+    for folder in done:
+        as_trained = folder.cost()
+        counted[folder.name] |= {key: as_trained[key] for key in results.COSTS if as_trained.get(key) is not None}
     return {
         "config": config.to_dict(),
         "axes": axes(config),
         "tuned": axes(config, "tune"),
-        "trials": before | counted | {name: cost for name, cost in as_trained.items() if None not in cost.values()},
+        "trials": before | counted,
         "accepted_models": accepted,
         "order": ORDER,
         **software(),

@@ -49,6 +49,7 @@ class TrialFolder:
         self._validation_path = self.path / "validation.json"
         self._result_path = self.path / "result.json"
         self._cost_path = self.path / "cost.json"
+        self._exports_path = self.path / "export" / "export.json"
         self._lease_path = self.path / ".lease"
         self._holders_path = self.path / "holders.jsonl"
         self.whereabouts: _Json = {}
@@ -100,6 +101,17 @@ class TrialFolder:
             return read_json(self._cost_path)
         except Damaged:
             return {}
+
+    def exports(self) -> _Json:
+        """What was measured of the files that the network was exported to, by "onnx", "int8.onnx" and so on."""
+        try:
+            return read_json(self._exports_path)
+        except Damaged:
+            return {}
+
+    def add_export(self, name: str, measured: _Json) -> None:
+        self._exports_path.parent.mkdir(exist_ok=True)
+        write_checked(self._exports_path, self.exports() | {name: measured})
 
     def status(self) -> str:
         return self._state()[0]
@@ -252,9 +264,20 @@ class Workdir:
         self.predictions_path = self.path / "predictions.npz"
         self.output_path = self.path / "output"  # what the processes print
         self._sweep_path = self.path / "sweep.json"
+        self._latency_path = self.path / "latency.json"
 
     def trial(self, name: str) -> TrialFolder:
         return TrialFolder(self.path / "trials" / name)
+
+    def latencies(self) -> list[_Json]:
+        """What `mnet_jax.latency` measured, one entry for each network, machine, backend, precision and batch."""
+        try:
+            return read_json(self._latency_path).get("measured", [])
+        except Damaged:
+            return []
+
+    def add_latencies(self, measured: list[_Json]) -> None:
+        write_checked(self._latency_path, {"measured": [*self.latencies(), *measured]})
 
     def has_trials(self) -> bool:
         return (self.path / "trials").is_dir()

@@ -11,6 +11,7 @@ from typing import Any
 
 from mnet_jax.config.fields import BY_KEY, FIELDS, effective
 from mnet_jax.errors import UserError
+from mnet_jax.workdir import deployment
 from mnet_jax.workdir.files import DONE, FAILED, TrialFolder, Workdir
 from mnet_jax.workdir.whole import Damaged, write_text
 
@@ -32,7 +33,8 @@ CONTRACT = (
     "wall_seconds",
     "device",
 )
-COLUMNS = (*CONTRACT, "dataset", "test_images", "num_classes", "error")  # of every table; swept fields follow
+COSTS = ("mult_adds", "params", "peak_activation_bytes")
+COLUMNS = (*CONTRACT, COSTS[2], "dataset", "test_images", "num_classes", "error")  # of every table
 SEEDS = ("seed", "data.seed")  # in which replicates differ
 
 _COLUMN_OF = {  # fields that have a column of a shorter name
@@ -232,12 +234,13 @@ def read_trials(workdir: Workdir) -> list[Trial]:
 
 def reader(workdir: Workdir) -> Callable[[Iterable[str]], Iterator[Trial]]:
     """Reads trials by name, with what the workdir's files say of them all as it is now."""
-    counted, chosen = _counted(workdir), _chosen(workdir)
+    counted, chosen, deployed = _counted(workdir), _chosen(workdir), deployment.read(workdir)
 
     def read_each(names: Iterable[str]) -> Iterator[Trial]:
         for name in names:
             trial = _read_trial(workdir.trial(name), counted.get(name))
-            yield dataclasses.replace(trial, row=trial.row | {"chosen": chosen.get(name)}) if chosen else trial
+            more = {"chosen": chosen.get(name)} if chosen else {}
+            yield dataclasses.replace(trial, row=trial.row | more | deployed(name))
 
     return read_each
 
@@ -261,7 +264,7 @@ def _chosen(workdir: Workdir) -> dict[str, str]:
 def _read_trial(folder: TrialFolder, counted: Mapping[str, int] | None) -> Trial:
     """What the files of a trial say; `counted`, or else `cost.json`, what its network costs."""
     cost = folder.cost() if counted is None else counted
-    row = {"trial": folder.name, "status": FAILED, **{key: cost.get(key) for key in ("mult_adds", "params")}}
+    row = {"trial": folder.name, "status": FAILED, **{key: cost.get(key) for key in COSTS}}
     settings: Settings = {}
     part = "config.json"
     try:

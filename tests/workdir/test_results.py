@@ -68,7 +68,7 @@ def test_a_table_has_the_contracts_columns_then_what_differs_then_replicate(tmp_
         for rate, alpha, seed in ((0.1, 1.0, 0), (0.2, 0.5, 1))
     ]
     rows = results.collect(finish(tmp_path, configs))
-    fixed = (*results.CONTRACT, "dataset", "test_images", "num_classes", "error")
+    fixed = (*results.CONTRACT, "peak_activation_bytes", "dataset", "test_images", "num_classes", "error")
     assert list(rows[0]) == [*fixed, "data.seed", "optim.learning_rate", "replicate"]
     assert results.CONTRACT[:4] == ("trial", "status", "model", "alpha")
     row = rows[1]

@@ -1,0 +1,47 @@
+"""What was measured of the networks of a sweep as files and on machines: columns of the table, where there is any."""
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from mnet_jax.workdir.files import Workdir
+
+_OF_EXPORTS = {  # column: export, and what was measured of it
+    "top1_int8": ("int8.onnx", "top1"),
+    "bytes_float32": ("onnx", "bytes"),
+    "bytes_int8": ("int8.onnx", "bytes"),
+}
+LATENCY = "latency_ms_"  # how the columns of latencies begin
+
+
+def read(workdir: Workdir) -> Callable[[str], dict[str, Any]]:
+    """The columns of a trial by its name; all trials of a workdir have the same, None where nothing was measured.
+
+    Those are "top1_int8", "bytes_float32" and "bytes_int8" of exports to ONNX, and medians of the machine that was
+    measured last, in milliseconds: "latency_ms_onnx_int8" of one image, "latency_ms_onnx_int8_batch8" of eight at once.
+    """
+    latencies = _latencies(workdir)
+    found = {name: dict(_of_exports(workdir, name)) | latencies.get(name, {}) for name in workdir.trial_names()}
+    known = {column for row in found.values() for column in row}
+    columns = dict.fromkeys([*(column for column in _OF_EXPORTS if column in known), *sorted(known - {*_OF_EXPORTS})])
+    return lambda name: columns | found.get(name, {})
+
+
+def _of_exports(workdir: Workdir, name: str) -> Iterator[tuple[str, Any]]:
+    exports = workdir.trial(name).exports()
+    for column, (export, key) in _OF_EXPORTS.items():
+        if key in exports.get(export, {}):
+            yield column, exports[export][key]
+
+
+def _latencies(workdir: Workdir) -> dict[str, dict[str, float]]:
+    """By trial, then by column."""
+    measured = workdir.latencies()
+    last = max(measured, key=lambda entry: entry["measured_at"], default={"machine": None})["machine"]
+    found: dict[str, dict[str, float]] = {}
+    for entry in measured:
+        if entry["machine"] == last:
+            batch = "" if entry["batch"] == 1 else f"_batch{entry['batch']}"
+            for name in entry["trials"]:
+                column = f"{LATENCY}{entry['backend']}_{entry['precision']}{batch}"
+                found.setdefault(name, {})[column] = entry["median_ms"]
+    return found
