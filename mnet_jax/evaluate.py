@@ -25,12 +25,9 @@ from mnet_jax.data.stream import open_stream
 from mnet_jax.devices.mesh import make_mesh, replicated_on, sharded_on
 from mnet_jax.devices.process import configure
 from mnet_jax.errors import UserError
-from mnet_jax.models import registry
-from mnet_jax.pretrained import recipes
 from mnet_jax.report.tables import table
-from mnet_jax.train import inputs, step
+from mnet_jax.train import step, trained
 from mnet_jax.train.evaluation import Tally
-from mnet_jax.train.trained import load
 from mnet_jax.workdir.files import TUNED, TrialFolder, Workdir
 
 
@@ -70,14 +67,8 @@ def of_weights(config, path: str) -> dict:
     Raises:
       UserError: the file cannot be read or does not fit the network, or the data are missing.
     """
-    overrides = {"train.init_from": path, "train.epochs": 0.0}
-    if config.data.crop == "inception":
-        overrides["data.image_size"] = config.input_size  # the host resizes once, with the filter of the source
-    config = inputs.settle(config, overrides)
-    inputs.prepare(config)
-    model = registry.build(config.model)
-    shapes = recipes.abstract_variables(model, config.data.channels)
-    return on_test_split(config, model, recipes.load(path, model, shapes))
+    network = trained.of_weights(config, path)
+    return on_test_split(network.config, network.module, network.variables)
 
 
 def of_trial(folder: TrialFolder) -> dict:
@@ -86,7 +77,7 @@ def of_trial(folder: TrialFolder) -> dict:
     Raises:
       UserError: the trial has no checkpoint, it cannot be read, or the data are missing.
     """
-    network = load(folder)
+    network = trained.load(folder)
     cache.check(network.config.data, ("test_split",))
     return on_test_split(network.config, network.module, network.variables) | {"step": network.step}
 

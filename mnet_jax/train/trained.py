@@ -25,7 +25,8 @@ from mnet_jax.data import registry as data_sets
 from mnet_jax.data.augment import standardize
 from mnet_jax.errors import UserError
 from mnet_jax.models import registry
-from mnet_jax.train import optim, step
+from mnet_jax.pretrained import recipes
+from mnet_jax.train import inputs, optim, step
 from mnet_jax.train.checkpoint import Checkpoints
 from mnet_jax.workdir.files import TrialFolder
 
@@ -155,8 +156,29 @@ def load(folder: str | os.PathLike | TrialFolder) -> Trained:
     if saved is None:
         raise UserError(f"no checkpoint of trial {folder.name} is sound: the same sweep again trains it anew")
     state, _ = saved
-    classes = config.data.get("class_names") or tuple(map(str, range(config.model.num_classes)))
-    return Trained(config, module, jax.tree.map(jnp.asarray, state.evaluated()), int(state.step), tuple(classes))
+    return Trained(config, module, jax.tree.map(jnp.asarray, state.evaluated()), int(state.step), _classes(config))
+
+
+def of_weights(config: ConfigDict, path: str) -> Trained:
+    """The network of a config with the weights of Keras, torchvision or timm.
+
+    Padding, crop, filter and range of pixels are those of their source, unless the config sets them.
+
+    Raises:
+      UserError: the file cannot be read or does not fit the network, or the data are missing.
+    """
+    overrides = {"train.init_from": path, "train.epochs": 0.0}
+    if config.data.crop == "inception":
+        overrides["data.image_size"] = config.input_size  # the host resizes once, with the filter of the source
+    config = inputs.settle(config, overrides)
+    inputs.prepare(config)
+    module = registry.build(config.model)
+    variables = recipes.load(path, module, recipes.abstract_variables(module, config.data.channels))
+    return Trained(config, module, variables, 0, _classes(config))
+
+
+def _classes(config: ConfigDict) -> tuple[str, ...]:
+    return tuple(config.data.get("class_names") or map(str, range(config.model.num_classes)))
 
 
 @contextlib.contextmanager
