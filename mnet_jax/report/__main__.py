@@ -7,8 +7,9 @@
 
 collects `results.csv` anew from the folders of the trials; where only the table is left, as in `experiments/`, it is
 read. Draws `accuracy_vs_mult_adds.png`, `accuracy_vs_params.png` and, of a tuned sweep, `tuning.png`, and writes
-`law.json`. Several workdirs become one table and one pair of plots, in a folder of their own. `--published` does so for
-the papers' accuracies on ImageNet.
+`law.json`; where latencies were measured `accuracy_vs_latency_ms_onnx_float32.png` and its like, and `int8.png` where
+trials were exported to int8. Several workdirs become one table and one set of plots, in a folder of their own.
+`--published` does so for the papers' accuracies on ImageNet.
 """
 
 import argparse
@@ -17,7 +18,7 @@ from collections.abc import Sequence
 from typing import NoReturn
 
 from mnet_jax.errors import UserError, nearest, told
-from mnet_jax.report import findings, published, questions, tuning
+from mnet_jax.report import findings, latencies, published, quantized, questions, tuning
 from mnet_jax.report.plots import draw
 from mnet_jax.report.tables import as_summary, as_table
 from mnet_jax.workdir import predictions, results
@@ -68,7 +69,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         [*(f"{row['trial']} {row['status']}: {row['error']}" for row in rows if row["error"]), *remarks]
     )
     trials = as_table([row for row in rows if row["status"] != TUNED])
-    parts = (tuned.as_table(), trials, as_summary(rows), complaints, findings.as_text(found))
+    deployed = (quantized.as_text(rows), latencies.as_text(rows))
+    parts = (tuned.as_table(), trials, as_summary(rows), complaints, findings.as_text(found), *deployed)
     print(*filter(None, parts), sep="\n\n")
     print("\n".join(["", *paths]) if paths else "no trial is done yet: nothing to draw")
     if place is not None:

@@ -35,7 +35,7 @@ class Panel:
     Args:
       axes: where to draw.
       points: what.
-      field: the cost, "mult_adds" or "params".
+      field: the cost, such as "mult_adds".
       styles: how settings look.
       index: of the panel in `styles`.
       curves: the laws that points may follow; over parameters there are none.

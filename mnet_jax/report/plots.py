@@ -9,7 +9,7 @@ import matplotlib
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from mnet_jax.report import published
+from mnet_jax.report import published, quantized
 from mnet_jax.report.curves import Curves
 from mnet_jax.report.errorbars import IMAGES, SEEDS
 from mnet_jax.report.findings import Finding
@@ -19,6 +19,7 @@ from mnet_jax.report.points import in_force, points
 from mnet_jax.report.styles import Styles
 from mnet_jax.report.words import Words, writable
 from mnet_jax.workdir import results
+from mnet_jax.workdir.deployment import LATENCY
 from mnet_jax.workdir.files import DONE, Workdir
 from mnet_jax.workdir.results import Row
 from mnet_jax.workdir.whole import write_bytes
@@ -26,17 +27,18 @@ from mnet_jax.workdir.whole import write_bytes
 LOOK = {"font.size": 10, "axes.spines.top": False, "axes.spines.right": False, "text.parse_math": False}
 
 _IMAGENET = ("imagenet", "imagenet_validation", "imagenet2012")
-_AXES = {
-    "mult_adds": ("accuracy_vs_mult_adds.png", "Mult-Adds per image"),
-    "params": ("accuracy_vs_params.png", "trainable parameters"),
-}
+_AXES = {"mult_adds": "Mult-Adds per image", "params": "trainable parameters"}
+_BACKENDS = {"jax_float32": "JAX", "onnx_float32": "onnxruntime"}  # those that compute what top-1 was measured of
 _CROWDED = "Labels that had no room are left out: results.csv has every trial."
 _MOST_COLUMNS = 3  # of panels
 _SMALL, _LEGEND = 8, 9  # sizes of fonts
 
 
 def draw(workdir: Workdir, findings: Sequence[Finding] = ()) -> list[str]:
-    """Draws both plots from `results.csv`; returns the paths. Nothing is drawn before the first trial is done.
+    """Draws top-1 against each cost in `results.csv`, and what int8 keeps of it; returns the paths.
+
+    The costs are Mult-Adds, parameters and the latencies of one image that were measured. Nothing is drawn before the
+    first trial is done.
 
     Args:
       workdir: of the table.
@@ -45,19 +47,31 @@ def draw(workdir: Workdir, findings: Sequence[Finding] = ()) -> list[str]:
     rows = [row for row in results.read(workdir.results_path) if row["status"] == DONE]
     curves = Curves(findings)
     paths = []
-    for field, (name, label) in _AXES.items():
+    for field, label in (_AXES | _latencies(rows)).items():
         if any(_is_drawn(row, field) for row in rows):
-            figure = _figure(rows, field, label, curves)
-            path = workdir.path / name
-            picture = io.BytesIO()
-            figure.savefig(picture, dpi=150)
-            write_bytes(path, picture.getvalue())
-            paths.append(str(path))
+            paths.append(_save(workdir, f"accuracy_vs_{field}.png", _figure(rows, field, label, curves)))
+    if twins := quantized.pairs(rows):
+        with matplotlib.rc_context(LOOK):
+            paths.append(_save(workdir, "int8.png", quantized.figure(twins)))
     return paths
 
 
+def _save(workdir: Workdir, name: str, figure: Figure) -> str:
+    picture = io.BytesIO()
+    figure.savefig(picture, dpi=150)
+    write_bytes(workdir.path / name, picture.getvalue())
+    return str(workdir.path / name)
+
+
+def _latencies(rows: Sequence[Row]) -> dict[str, str]:
+    """The columns of one image's latency that a table has, and what stands below an axis."""
+    columns = dict.fromkeys(column for row in rows for column in row if column.startswith(LATENCY))
+    known = ((column, _BACKENDS.get(column.removeprefix(LATENCY))) for column in columns)
+    return {column: f"milliseconds per image ({backend})" for column, backend in known if backend}
+
+
 def _is_drawn(row: Row, field: str) -> bool:
-    return bool(row[field]) and row["top1"] is not None and math.isfinite(row["top1"])
+    return bool(row.get(field)) and row["top1"] is not None and math.isfinite(row["top1"])
 
 
 def _figure(rows: Sequence[Row], field: str, label: str, curves: Curves) -> Figure:

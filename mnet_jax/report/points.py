@@ -6,6 +6,7 @@ from collections.abc import Callable, Collection, Hashable, Iterable, Sequence
 from typing import Any
 
 from mnet_jax.report.errorbars import pooled_sd, standard_error
+from mnet_jax.workdir.deployment import is_measured
 from mnet_jax.workdir.results import COLUMNS, SEEDS, Row, column_of
 
 _SETTINGS = ("model", "alpha", "input_size", "dataset", "epochs")  # of the columns that every table has
@@ -74,7 +75,8 @@ def with_errors(rows: Sequence[Row]) -> list[tuple[list[Row], float | None, str 
 
 def settings_columns(rows: Sequence[Row]) -> list[str]:
     """The columns that are neither a name, nor measured, nor a seed; those that were tuned or of files come last."""
-    beside = dict.fromkeys(key for row in rows for key in row if key not in (*COLUMNS, *SEEDS, *_NO_SETTINGS))
+    known = (*COLUMNS, *SEEDS, *_NO_SETTINGS)
+    beside = dict.fromkeys(key for row in rows for key in row if key not in known and not is_measured(key))
     tuned = {column for row in rows for column in chosen_columns(row)}
     return sorted((*_SETTINGS, *beside), key=lambda column: (column in _LAST, column in tuned))
 

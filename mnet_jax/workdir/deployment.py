@@ -13,6 +13,11 @@ _OF_EXPORTS = {  # column: export, and what was measured of it
 LATENCY = "latency_ms_"  # how the columns of latencies begin
 
 
+def is_measured(column: str) -> bool:
+    """Whether a column of the table is one of `read`'s."""
+    return column in _OF_EXPORTS or column.startswith(LATENCY)
+
+
 def read(workdir: Workdir) -> Callable[[str], dict[str, Any]]:
     """The columns of a trial by its name; all trials of a workdir have the same, None where nothing was measured.
 
