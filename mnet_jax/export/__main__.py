@@ -53,9 +53,10 @@ def _check(given, file) -> None:
     if given.format not in FORMATS:
         hint = nearest(given.format or "", FORMATS)
         raise UserError(f"--format {given.format}: no such format{hint} (known: {', '.join(FORMATS)})")
-    if (given.weights is None) != (file is None):
-        what = "--weights needs --config FILE, which says" if given.weights else "--config is for --weights FILE alone:"
-        raise UserError(f"{what} the network and the data")
+    if given.weights and file is None:
+        raise UserError("--weights needs --config FILE, which says the network and the data")
+    if file is not None and not given.weights:
+        raise UserError("--config has no effect without --weights FILE: a trial has a config of its own")
     if given.weights and not given.output:
         raise UserError("--weights needs --output FILE")
     if given.output and given.workdir:

@@ -3,7 +3,7 @@
 import re
 from collections.abc import Iterable
 
-from tests.refusals import of_data, of_files, of_flags, of_python, of_values
+from tests.refusals import of_data, of_exports, of_files, of_flags, of_python, of_values
 from tests.refusals.case import Case
 from tests.refusals.run import Outcome
 
@@ -12,6 +12,7 @@ SECTIONS = {
     "Flags": of_flags.CASES,
     "Values": of_values.CASES,
     "Data": of_data.CASES,
+    "Exports": of_exports.CASES,
     "Python": of_python.CASES,
 }
 _HEADER = """# Bad inputs, and what they meet with
