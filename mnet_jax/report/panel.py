@@ -56,7 +56,7 @@ class Panel:
         self._labels: list[Label] = []
         self._draw()
         axes.set_xscale("log")
-        _label_ticks(axes, [x for x, *_ in self._markers])
+        label_ticks(axes, [x for x, *_ in self._markers])
         axes.margins(y=0.08)
         axes.autoscale_view(scalex=False)
         axes.grid(True, which="major", color="0.92", zorder=0)
@@ -228,8 +228,8 @@ def _hide(lines: Sequence[Sequence[Point]], field: str, height: float) -> bool:
     return False
 
 
-def _label_ticks(axes: Axes, costs: Sequence[float]) -> None:
-    """Ticks at 1, 2 and 5 of each decade, or of many decades at 1 alone, in words: 20 M."""
+def label_ticks(axes: Axes, costs: Sequence[float]) -> None:
+    """Ticks of a log scale at 1, 2 and 5 of each decade, or of many decades at 1 alone, in words: 20 M."""
     is_wide = math.log10(max(costs) / min(costs)) > _MOST_DECADES
     axes.xaxis.set_major_locator(LogLocator(subs=(1,) if is_wide else (1, 2, 5)))
     axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: _in_words(value)))

@@ -9,6 +9,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
+from mnet_jax.report.panel import label_ticks
 from mnet_jax.report.points import Point, differing, replicates, settings_columns
 from mnet_jax.report.styles import Styles
 from mnet_jax.report.tables import table
@@ -93,6 +94,7 @@ def figure(twins: Sequence[Pair]) -> Figure:
             **look,
         )
     axes.set_xscale("log")
+    label_ticks(axes, [point.get("mult_adds") for point in points])
     axes.set_xlabel("Mult-Adds per image (log scale)")
     axes.set_ylabel("top-1 accuracy (%)")
     axes.grid(True, which="major", color="0.92", zorder=0)

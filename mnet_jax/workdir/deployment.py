@@ -7,6 +7,7 @@ from mnet_jax.workdir.files import Workdir
 
 _OF_EXPORTS = {  # column: export, and what was measured of it
     "top1_int8": ("int8.onnx", "top1"),
+    "top1_int8_per_tensor": ("int8_per_tensor.onnx", "top1"),
     "bytes_float32": ("onnx", "bytes"),
     "bytes_int8": ("int8.onnx", "bytes"),
 }
@@ -21,8 +22,8 @@ def is_measured(column: str) -> bool:
 def read(workdir: Workdir) -> Callable[[str], dict[str, Any]]:
     """The columns of a trial by its name; all trials of a workdir have the same, None where nothing was measured.
 
-    Those are "top1_int8", "bytes_float32" and "bytes_int8" of exports to ONNX, and medians of the machine that was
-    measured last, in milliseconds: "latency_ms_onnx_int8" of one image, "latency_ms_onnx_int8_batch8" of eight at once.
+    Of exports to ONNX: "top1_int8", "top1_int8_per_tensor", "bytes_float32" and "bytes_int8". Of the machine that was
+    measured last, medians in milliseconds: "latency_ms_onnx_int8" of one image, "latency_ms_onnx_int8_batch8" of eight.
     """
     latencies = _latencies(workdir)
     found = {name: dict(_of_exports(workdir, name)) | latencies.get(name, {}) for name in workdir.trial_names()}
