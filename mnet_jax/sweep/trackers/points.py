@@ -2,6 +2,7 @@
 
 import contextlib
 import dataclasses
+import itertools
 import pathlib
 import uuid
 from collections.abc import Iterable, Mapping
@@ -9,11 +10,11 @@ from collections.abc import Iterable, Mapping
 from mnet_jax.config.dotted import flatten
 from mnet_jax.sweep.trackers.contract import Point, Subject
 from mnet_jax.workdir.files import DONE, TrialFolder
+from mnet_jax.workdir.metrics import metrics, numbers
 from mnet_jax.workdir.whole import Damaged, read_json, write_json
 
 _TAGS = {"model": "model.name", "alpha": "model.alpha", "input_size": "input_size", "seed": "seed"}
 _NO_SETTINGS = ("launch", "sweep", "tune", "tune_epochs", "chosen", "folder")  # of a config
-_NO_NUMBERS = ("step", "split", "total_steps")  # of a row of metrics.jsonl
 _COSTS = ("mult_adds", "params")
 
 
@@ -55,13 +56,13 @@ class Mark:
 
 def points(folder: TrialFolder, status: str) -> list[Point]:
     """The rows of metrics.jsonl and, once the trial is done, its result and what its network costs."""
-    found = [
-        Point(row["step"], _numbers(row.get("split", "train"), row, row.keys() - _NO_NUMBERS))
-        for row in folder.metrics()
-    ]
+    by_step: dict[int, dict[str, float]] = {}
+    for step, name, value in metrics(folder):
+        by_step.setdefault(step, {})[name] = value
+    found = list(itertools.starmap(Point, by_step.items()))
     if status == DONE:
         result = folder.result()
-        reached = _numbers("test", result, ("top1", "top5", "loss")) | _numbers("cost", folder.cost(), _COSTS)
+        reached = numbers("test", result, ("top1", "top5", "loss")) | numbers("cost", folder.cost(), _COSTS)
         found.append(Point(result["steps"], reached))
     return found
 
@@ -93,11 +94,3 @@ def subject(folder: TrialFolder, key: str) -> Subject:
     }
     costs = {name: folder.cost()[name] for name in _COSTS if name in folder.cost()}
     return Subject(key, folder.name, sweep, {"sweep": sweep, "trial": folder.name} | tags, settings | costs)
-
-
-def _numbers(prefix: str, row: Mapping, names: Iterable[str]) -> dict[str, float]:
-    return {
-        f"{prefix}/{name}": float(row[name])
-        for name in sorted(names)
-        if isinstance(row.get(name), int | float) and not isinstance(row[name], bool)
-    }
