@@ -2,7 +2,8 @@
 
 import os
 import pathlib
-from collections.abc import Sequence
+import struct
+from collections.abc import Iterator, Sequence
 
 from mnet_jax.errors import UserError
 from mnet_jax.sweep.trackers.contract import Point, Subject
@@ -12,21 +13,20 @@ _LONGEST = 64  # characters of a tag
 
 
 class _Run:
-    """W&B numbers its steps itself and takes none twice: a run that is resumed drops those that it has."""
+    """Rows go out at once, under a step of our own: W&B keeps the row of its own step back until the next one."""
 
-    sent = None
-
-    def __init__(self, run):
-        self._run = run
+    def __init__(self, run, sent: dict[str, int] | None):
+        self._run, self.sent = run, sent
+        run.define_metric("*", step_metric="step")
 
     def log(self, points: Sequence[Point]) -> None:
         for step, values in points:
-            self._run.log(values, step=step)
+            self._run.log({"step": step, **values}, commit=True)
 
     def show(self, pictures: Sequence[pathlib.Path], step: int) -> None:
         import wandb
 
-        self._run.log({path.stem: wandb.Image(str(path)) for path in pictures}, step=step)
+        self._run.log({path.stem: wandb.Image(str(path)) for path in pictures}, commit=True)
 
     def end(self, status: str) -> None:
         self._run.summary["status"] = status
@@ -46,6 +46,8 @@ class _Wandb:
             raise UserError("there is no login: run `wandb login`, or set WANDB_MODE=offline")
 
     def begin(self, subject: Subject) -> _Run:
+        files = sorted(self._workdir.path.glob(f"wandb/offline-run-*-{subject.key}/*.wandb"))
+        sent = _steps(files) if os.environ.get("WANDB_MODE") == "offline" else None
         settings = self._wandb.Settings(
             silent=True, console="off", init_timeout=30, save_code=False, disable_git=True, x_disable_stats=True
         )
@@ -63,7 +65,7 @@ class _Wandb:
             reinit="create_new",
             settings=settings,
         )
-        self._runs[subject.key] = _Run(run)
+        self._runs[subject.key] = _Run(run, sent)
         return self._runs[subject.key]
 
     def close(self) -> None:
@@ -72,3 +74,32 @@ class _Wandb:
 
 
 make = _Wandb
+
+
+def _steps(files: Sequence[pathlib.Path]) -> dict[str, int]:
+    """The last step of each number in offline files: what W&B held back when it was killed is not there."""
+    from wandb.proto.wandb_internal_pb2 import Record
+
+    steps: dict[str, int] = {}
+    for content in (content for path in files for content in records(path.read_bytes())):
+        items = {item.key or item.nested_key[0]: item.value_json for item in Record.FromString(content).history.item}
+        if "step" in items:
+            steps |= dict.fromkeys(items, int(items["step"]))
+    return steps
+
+
+def records(content: bytes) -> Iterator[bytes]:
+    """Of a .wandb file: LevelDB's log, whose blocks of 32 KiB hold chunks of 7 bytes of header and data."""
+    position, parts = 7, []
+    while position + 7 <= len(content):
+        if (left := 32768 - position % 32768) < 7:
+            position += left
+            continue
+        length, kind = struct.unpack_from("<HB", content, position + 4)
+        if kind == 0 or position + 7 + length > len(content):
+            return
+        parts.append(content[position + 7 : position + 7 + length])
+        position += 7 + length
+        if kind in (1, 4):  # whole, or the last part
+            yield b"".join(parts)
+            parts = []
