@@ -6,6 +6,7 @@ from typing import Any
 from mnet_jax.config.field import NOT_NEGATIVE, POSITIVE, Choices, Field, never
 
 LAUNCHERS = ("local", "ray", "slurm")
+TRACKERS = ("tensorboard", "mlflow", "wandb")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -20,6 +21,18 @@ class _OrOwn(Choices):
         return None if ":" in value else super().complaint(value)
 
 
+@dataclasses.dataclass(frozen=True)
+class _Some(Choices):
+    """Any of the words."""
+
+    @property
+    def text(self) -> str:
+        return f"some of {', '.join(self.known)}"
+
+    def complaint(self, value: Any) -> str | None:
+        return next(filter(None, map(super().complaint, map(str, value))), None)
+
+
 def _field(key: str, kind: type, default: Any, text: str, rule=None) -> Field:
     return Field(f"launch.{key}", kind, default, text, rule, has_effect=never)
 
@@ -31,6 +44,7 @@ LAUNCH = (
         "devices_per_group", int, None, "Devices of a process; by default one GPU, or all of another kind.", POSITIVE
     ),
     _field("hosts_per_group", int, 1, "Hosts that train a group together, each with as many devices.", POSITIVE),
+    _field("trackers", tuple, (), "Where the numbers of trials are shown as well.", _Some(TRACKERS)),
     _field("coordinator", str, None, "HOST:PORT of process 0, or auto, to train one trial on several hosts."),
     _field("num_processes", int, None, "Of that trial.", POSITIVE),
     _field("process_id", int, None, "Of this process.", NOT_NEGATIVE),

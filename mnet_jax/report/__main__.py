@@ -4,12 +4,14 @@
     python -m mnet_jax.report --workdir DIR --predict alpha=0.6,input_size=176
     python -m mnet_jax.report --workdir DIR --budget 100e6
     python -m mnet_jax.report --published mobilenet_v1 --output DIR
+    python -m mnet_jax.report --workdir DIR --csv | --json | --markdown | --latex
 
 collects `results.csv` anew from the folders of the trials; where only the table is left, as in `experiments/`, it is
 read. Draws `accuracy_vs_mult_adds.png`, `accuracy_vs_params.png` and, of a tuned sweep, `tuning.png`, and writes
 `law.json`; where latencies were measured `accuracy_vs_latency_ms_onnx_float32.png` and its like, and `int8.png` where
 trials were exported to int8. Several workdirs become one table and one set of plots, in a folder of their own.
-`--published` does so for the papers' accuracies on ImageNet.
+`--published` does so for the papers' accuracies on ImageNet. `--csv` and its like print the means over seeds alone, to
+paste, and write nothing.
 """
 
 import argparse
@@ -18,7 +20,7 @@ from collections.abc import Sequence
 from typing import NoReturn
 
 from mnet_jax.errors import UserError, nearest, told
-from mnet_jax.report import findings, latencies, published, quantized, questions, tuning
+from mnet_jax.report import findings, latencies, pasted, published, quantized, questions, tuning
 from mnet_jax.report.plots import draw
 from mnet_jax.report.tables import as_summary, as_table
 from mnet_jax.workdir import predictions, results
@@ -39,9 +41,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--output", help="folder for the table and the plots, if not the workdir")
     parser.add_argument("--predict", metavar="PLACE", help="ask for an accuracy: alpha=0.6,input_size=176")
     parser.add_argument("--budget", metavar="MULT_ADDS", help="ask for the best cell of at most as many: 100e6 or 100M")
+    forms = parser.add_mutually_exclusive_group()
+    for form in pasted.FORMS:
+        forms.add_argument(f"--{form}", dest="form", action="store_const", const=form, help="print the means alone")
     given = parser.parse_args(arguments)
     try:
         _check(given)
+        if given.form:
+            print(pasted.FORMS[given.form](pasted.means(_rows(given, None))))
+            return 0
         place = None if given.predict is None else questions.parse_place(given.predict)
         budget = None if given.budget is None else questions.parse_budget(given.budget)
         target = Workdir(given.output or given.workdir[0])
@@ -82,6 +90,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _check(given: argparse.Namespace) -> None:
     """Raises UserError where flags are missing or contradict each other."""
+    for flag in ("output", "predict", "budget") if given.form else ():
+        if getattr(given, flag) is not None:
+            raise UserError(f"--{flag} has no effect beside --{given.form}, which only prints the means")
     if given.published is None and not given.workdir:
         raise UserError("--workdir DIR is missing, or --published FAMILY --output DIR")
     if given.published is not None:
@@ -90,13 +101,13 @@ def _check(given: argparse.Namespace) -> None:
         if given.published not in published.GRIDS:
             hint = nearest(given.published, published.GRIDS) or f"; there are {' and '.join(published.GRIDS)}"
             raise UserError(f"--published {given.published}: no published grid of that name{hint}")
-        if given.output is None:
+        if given.output is None and not given.form:
             raise UserError("--published needs --output DIR, a folder for the table, the plots and law.json")
-    elif len(given.workdir) > 1 and given.output is None:
+    elif len(given.workdir) > 1 and given.output is None and not given.form:
         raise UserError("several workdirs need --output DIR, a folder for the table and the plots of all of them")
 
 
-def _rows(given: argparse.Namespace, target: Workdir) -> results.Rows:
+def _rows(given: argparse.Namespace, target: Workdir | None) -> results.Rows:
     """What is to be reported, after a look at what is there already."""
     if given.output and target.has_trials():
         raise UserError(f"--output {given.output}: is a workdir with trials of its own; choose another folder")

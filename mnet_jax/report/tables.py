@@ -50,7 +50,7 @@ def as_summary(rows: Sequence[Row]) -> str:
     columns = (*swept, "mult_adds", "params", "n", "top1", "sd", "se", "top5", "loss")
     lines = []
     for same, error, _ in groups:
-        means = {name: _mean([row[name] for row in same]) for name in ("top1", "top5", "loss")}
+        means = {name: mean([row[name] for row in same]) for name in ("top1", "top5", "loss")}
         sd = f"{statistics.stdev(row['top1'] for row in same):.4f}" if len(same) > 1 else None
         line = same[0] | means | {"n": len(same), "sd": sd, "se": error}
         lines.append([_cell(column, line.get(column)) for column in columns])
@@ -62,7 +62,8 @@ def _of_images(row: Row) -> float | None:
     return standard_error([row["top1"]], row["test_images"], None)[0]
 
 
-def _mean(values: Sequence[float | None]) -> float | None:
+def mean(values: Sequence[float | None]) -> float | None:
+    """Of values that are all known; else None."""
     return None if None in values else statistics.mean(values)
 
 

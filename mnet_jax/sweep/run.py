@@ -23,6 +23,7 @@ from mnet_jax.sweep.launchers import registry
 from mnet_jax.sweep.launchers.contract import Capacity, Launcher
 from mnet_jax.sweep.progress import Progress
 from mnet_jax.sweep.sources import check_sources, keep_source
+from mnet_jax.sweep.trackers.registry import Tracking, check_trackers
 from mnet_jax.sweep.tune import Tuning
 from mnet_jax.train import inputs
 from mnet_jax.workdir import predictions, results
@@ -55,24 +56,26 @@ def run(
       retry: which trials that ended without a result are trained again, of `RETRIED`.
 
     Raises:
-      UserError: the workdir cannot be written, is in use or of an earlier version; data are missing; or the source of a
-        network changed. Nothing was trained then. Or the disk was full later on.
+      UserError: the workdir cannot be written, is in use or of an earlier version; data or a tracker's library are
+        missing; or the source of a network changed. Nothing was trained then. Or the disk was full later on.
     """
     _check_words(retry)
+    check_trackers(config.launch.trackers)
     workdir.check_place()
     engine = registry.find(launcher, pathlib.Path(config.folder or "."))(config.launch, workdir)
     known = grid.known(workdir)
     places = _prepared(known, workdir, engine, retry).places
-    with workdir.locked(), _told(workdir):
+    with workdir.locked(), _told(workdir), Tracking(config.launch.trackers, workdir) as tracking:
         mend(workdir)
         check_version(workdir)
         _begin(config, grid, workdir, accept_changed_model)
+        tracking.see(*map(workdir.trial, known))
         todo = not_done(known, workdir, retry)
         with Interruption() as interruption, Progress(*_count(grid, workdir)) as progress:
             for name, trial in known.items():
                 if name not in todo and not is_done(workdir.trial(name), trial):
                     progress.leave_alone(workdir.trial(name))
-            poll = _Poll(workdir, progress)
+            poll = _Poll(workdir, progress, tracking)
             try:
                 while todo:
                     groups = plan.groups(todo, config.launch.trials_per_stream, places)
@@ -87,7 +90,7 @@ def run(
             except Interrupted as error:
                 progress.say(f"stopped by {error}; run the same command again to go on")
         rows = _collect(workdir)
-        _conclude(workdir, rows)
+        tracking.show(_conclude(workdir, rows))
     return results.Rows(rows)
 
 
@@ -106,13 +109,13 @@ def _prepared(trials: Mapping[str, ConfigDict], workdir: Workdir, engine: Launch
     return capacity
 
 
-def _conclude(workdir: Workdir, rows: Sequence[results.Row]) -> None:
-    """Writes the law and draws the plots."""
+def _conclude(workdir: Workdir, rows: Sequence[results.Row]) -> list[str]:
+    """Writes the law and draws the plots; returns their paths."""
     correct, _ = predictions.of_workdirs([workdir.path], rows)
     found = findings.find(rows, correct)
     findings.write(workdir, found)
-    plots.draw(workdir, found)
-    tuning.draw(workdir, tuning.read([workdir.path]), rows)
+    paths = plots.draw(workdir, found)
+    return paths + tuning.draw(workdir, tuning.read([workdir.path]), rows)
 
 
 def _count(grid: Grid, workdir: Workdir) -> tuple[int, int]:
@@ -259,10 +262,10 @@ def check_version(workdir: Workdir) -> None:
 
 
 class _Poll:
-    """Shows a trial's progress, and keeps the table current."""
+    """Shows a trial's progress, also to trackers, and keeps the table current."""
 
-    def __init__(self, workdir: Workdir, progress: Progress):
-        self._table, self._progress = Table(workdir), progress
+    def __init__(self, workdir: Workdir, progress: Progress, tracking: Tracking):
+        self._table, self._progress, self._tracking = Table(workdir), progress, tracking
         self._statuses: dict[str, str] = {}
 
     def __call__(self, folder: TrialFolder) -> None:
@@ -272,6 +275,7 @@ class _Poll:
             self._table.change(folder.name)
         self._table.keep_current()
         self._progress.show(folder)
+        self._tracking.see(folder)
 
 
 def _collect(workdir: Workdir) -> list[results.Row]:

@@ -34,10 +34,12 @@ def _train(config, workdir) -> int:
     from mnet_jax.sweep.launchers.worker import log_file
     from mnet_jax.sweep.run import check_fits, check_version, mend
     from mnet_jax.sweep.sources import check_sources, keep_source
+    from mnet_jax.sweep.trackers.registry import Tracking, check_trackers
     from mnet_jax.train import inputs
     from mnet_jax.train.loop import train
     from mnet_jax.workdir.files import DONE, WatchedFolder, Workdir
 
+    check_trackers(config.launch.trackers)
     directory = Workdir(workdir)
     inputs.check_workdir(config, directory.path)
     (name,) = directory.known_as([f"base-{trial_hash(config)}"])
@@ -58,8 +60,11 @@ def _train(config, workdir) -> int:
         if multihost.is_writer():
             logging.getLogger().addHandler(log_file(folder))
         if folder.status() != DONE:
-            with multihost.AgreedInterruption() as interruption, contextlib.suppress(Interrupted):
-                train([folder], interruption)
+            trackers = config.launch.trackers if multihost.is_writer() else ()
+            with Tracking(trackers, directory) as tracking, multihost.AgreedInterruption() as interruption:
+                tracking.see(folder)
+                with contextlib.suppress(Interrupted):
+                    train([folder], interruption)
         multihost.wait_for_all("the trial's end")
     reached = {"mult_adds": cost.mult_adds, "params": cost.params} | folder.result()
     is_done = folder.status() == DONE

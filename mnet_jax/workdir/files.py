@@ -203,6 +203,10 @@ class TrialFolder:
     def metrics_size(self) -> int:
         return self._metrics_path.stat().st_size if self._metrics_path.is_file() else 0
 
+    def metrics_stamp(self) -> tuple:
+        """Another one once metrics.jsonl was written to."""
+        return _stamp(self._metrics_path)
+
     def append_metrics(self, row: _Json) -> None:
         with self._metrics_path.open("a") as file:
             file.write(json.dumps(row) + "\n")

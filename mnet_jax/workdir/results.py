@@ -13,6 +13,7 @@ from mnet_jax.config.fields import BY_KEY, FIELDS, effective
 from mnet_jax.errors import UserError
 from mnet_jax.workdir import deployment
 from mnet_jax.workdir.files import DONE, FAILED, TrialFolder, Workdir
+from mnet_jax.workdir.metrics import metrics as numbers_of
 from mnet_jax.workdir.whole import Damaged, write_text
 
 CONTRACT = (
@@ -74,7 +75,7 @@ class Rows(list[Row]):
         return pandas.DataFrame(list(self))
 
 
-def results(*workdirs: str | os.PathLike) -> Rows:
+def results(*workdirs: str | os.PathLike, metrics: bool = False) -> Rows:
     """The rows of one or several workdirs, read anew from the folders of their trials, or from a `results.csv` alone.
 
     They have the same columns, among them each field in which trials of whichever workdir differ. A trial that is in
@@ -82,14 +83,20 @@ def results(*workdirs: str | os.PathLike) -> Rows:
 
     Args:
       *workdirs: of sweeps that have ended, are running, or were made by an earlier version.
+      metrics: a row per trial, step and metric instead, of what metrics.jsonl has by now: the columns of the table that
+        say what the trial is (all but `status`, `error` and what was measured), then `step`, `metric`, such as
+        "train/loss" or "validation/top1", and `value`. A step that was trained again appears once, as it was last.
 
     Raises:
-      UserError: there is neither a trial nor a table in one of them, or the table is damaged.
+      UserError: there is neither a trial nor a table in one of them, or, for metrics, no trial; or it is damaged.
     """
-    trials, tables = [], []
+    trials, folders, tables = [], [], []
     for workdir in map(Workdir, workdirs):
         if workdir.has_trials():
-            trials += read_trials(workdir)
+            trials += (found := read_trials(workdir))
+            folders += [workdir.trial(trial.row["trial"]) for trial in found]
+        elif metrics:
+            raise UserError(f"{workdir.path} has no trials, and only their folders have metrics")
         elif workdir.results_path.exists():
             tables += read(workdir.results_path)
         else:
@@ -97,7 +104,18 @@ def results(*workdirs: str | os.PathLike) -> Rows:
     rows = [*_as_rows(trials), *tables]
     columns = dict.fromkeys(key for row in rows for key in row if key != "replicate")
     columns |= dict.fromkeys(key for row in rows for key in row)
-    return Rows(dict.fromkeys(columns) | row for row in (_without_repetitions(rows) if len(workdirs) > 1 else rows))
+    kept = _without_repetitions(rows) if len(workdirs) > 1 else rows
+    if metrics:
+        folder_of = {id(row): folder for row, folder in zip(rows, folders, strict=True)}
+        return Rows(long for row in kept for long in _long(dict.fromkeys(columns) | row, folder_of[id(row)]))
+    return Rows(dict.fromkeys(columns) | row for row in kept)
+
+
+def _long(row: Row, folder: TrialFolder) -> Iterator[Row]:
+    """A row per number of a trial's metrics; see `results`."""
+    identity = {key: value for key, value in row.items() if key not in (*_REACHED, "status", "error", "device")}
+    for step, name, value in numbers_of(folder):
+        yield identity | {"step": step, "metric": name, "value": value}
 
 
 def collect(workdir: Workdir) -> list[Row]:
