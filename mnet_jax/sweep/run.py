@@ -27,7 +27,7 @@ from mnet_jax.sweep.tune import Tuning
 from mnet_jax.train import inputs
 from mnet_jax.workdir import predictions, results
 from mnet_jax.workdir.files import DIVERGED, DONE, FAILED, TrialFolder, Workdir
-from mnet_jax.workdir.software import software
+from mnet_jax.workdir.software import command, software
 from mnet_jax.workdir.table import Table
 from mnet_jax.workdir.whole import Damaged
 
@@ -293,5 +293,6 @@ def _description(config: ConfigDict, workdir: Workdir, costs: Mapping, accepted:
         "trials": before | counted | {name: cost for name, cost in as_trained.items() if None not in cost.values()},
         "accepted_models": accepted,
         "order": ORDER,
+        "command": command(),
         **software(),
     }
