@@ -3,16 +3,19 @@
     python -m mnet_jax.report --workdir DIR [--workdir DIR2 ... --output DIR3]
     python -m mnet_jax.report --workdir DIR --predict alpha=0.6,input_size=176
     python -m mnet_jax.report --workdir DIR --budget 100e6
+    python -m mnet_jax.report --workdir DIR --html [--open]
     python -m mnet_jax.report --published mobilenet_v1 --output DIR
 
 collects `results.csv` anew from the folders of the trials; where only the table is left, as in `experiments/`, it is
 read. Draws `accuracy_vs_mult_adds.png`, `accuracy_vs_params.png` and, of a tuned sweep, `tuning.png`, and writes
 `law.json`. Several workdirs become one table and one pair of plots, in a folder of their own. `--published` does so for
-the papers' accuracies on ImageNet.
+the papers' accuracies on ImageNet. `--html` adds `report.html`, a page to look at all of it in a browser.
 """
 
 import argparse
+import pathlib
 import sys
+import webbrowser
 from collections.abc import Sequence
 from typing import NoReturn
 
@@ -38,6 +41,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--output", help="folder for the table and the plots, if not the workdir")
     parser.add_argument("--predict", metavar="PLACE", help="ask for an accuracy: alpha=0.6,input_size=176")
     parser.add_argument("--budget", metavar="MULT_ADDS", help="ask for the best cell of at most as many: 100e6 or 100M")
+    parser.add_argument("--html", action="store_true", help="write report.html, one page that needs no network")
+    parser.add_argument("--open", action="store_true", help="show the page in the browser")
     given = parser.parse_args(arguments)
     try:
         _check(given)
@@ -60,6 +65,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if given.output and tuned.cells:
             target.set_tuning({"axes": tuned.axes, "cells": tuned.cells})
         paths += tuning.draw(target, tuned, rows)
+        if given.html:
+            paths.append(_write_page(given, target, rows, found))
     except UserError as error:
         parser.error(str(error))
     except OSError as error:
@@ -71,6 +78,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parts = (tuned.as_table(), trials, as_summary(rows), complaints, findings.as_text(found))
     print(*filter(None, parts), sep="\n\n")
     print("\n".join(["", *paths]) if paths else "no trial is done yet: nothing to draw")
+    if given.html and given.open:
+        webbrowser.open(pathlib.Path(paths[-1]).absolute().as_uri())
     if place is not None:
         print("", questions.predicted(place, found), sep="\n")
     if budget is not None:
@@ -80,6 +89,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _check(given: argparse.Namespace) -> None:
     """Raises UserError where flags are missing or contradict each other."""
+    _check_page(given)
     if given.published is None and not given.workdir:
         raise UserError("--workdir DIR is missing, or --published FAMILY --output DIR")
     if given.published is not None:
@@ -92,6 +102,22 @@ def _check(given: argparse.Namespace) -> None:
             raise UserError("--published needs --output DIR, a folder for the table, the plots and law.json")
     elif len(given.workdir) > 1 and given.output is None:
         raise UserError("several workdirs need --output DIR, a folder for the table and the plots of all of them")
+
+
+def _check_page(given: argparse.Namespace) -> None:
+    """Raises UserError where the flags of the page contradict the others."""
+    if given.open and not given.html:
+        raise UserError("--open shows a page: add --html, which writes one")
+    if given.html:
+        from mnet_jax.report.page import charts
+
+        charts.find_libraries()
+
+
+def _write_page(given: argparse.Namespace, target: Workdir, rows: results.Rows, found: list) -> str:
+    from mnet_jax.report.page import contents, document, folders
+
+    return document.write(target, contents.contents(rows, found, folders.Folders(given.workdir or ())))
 
 
 def _rows(given: argparse.Namespace, target: Workdir) -> results.Rows:

@@ -182,11 +182,17 @@ class TrialFolder:
         """
         if not self._metrics_path.is_file():
             return [], 0
+        whole = self._whole_metrics(offset)
+        return list(filter(None, map(metrics_row, whole.splitlines()))), offset + len(whole) + bool(whole)
+
+    def metrics_lines(self) -> list[bytes]:
+        """The rows of metrics.jsonl as they stand there; `metrics_row` reads one."""
+        return self._whole_metrics(0).splitlines() if self._metrics_path.is_file() else []
+
+    def _whole_metrics(self, offset: int) -> bytes:
         with self._metrics_path.open("rb") as file:
             file.seek(offset)
-            whole = file.read().rpartition(b"\n")[0]
-        rows = filter(None, map(_metrics_row, whole.splitlines()))
-        return list(rows), offset + len(whole) + bool(whole)
+            return file.read().rpartition(b"\n")[0]
 
     def metrics_size(self) -> int:
         return self._metrics_path.stat().st_size if self._metrics_path.is_file() else 0
@@ -367,7 +373,8 @@ def _stamp(path: pathlib.Path) -> tuple[int, ...]:
     return ()
 
 
-def _metrics_row(line: bytes) -> _Json | None:
+def metrics_row(line: bytes) -> _Json | None:
+    """A row of metrics.jsonl; None where it is none."""
     try:
         row = json.loads(line)
     except UNREADABLE:

@@ -85,6 +85,7 @@ CASES = (
     Case("a place to predict at without an axis", "report --workdir a --predict 0.5"),
     Case("a place to predict at that says alpha twice", "report --workdir a --predict alpha=1,alpha=0.5"),
     Case("an input size to predict at of half a pixel", "report --workdir a --predict input_size=20.5"),
+    Case("a page to open that is not written", "report --workdir a --open"),
     Case("a budget that is a word", "report --workdir a --budget lots"),
     Case("a workdir that is a file", "sweep --config config.py --workdir notes.txt", _FILE | {"notes.txt": "none"}),
     Case("a workdir below a file", "sweep --config config.py --workdir notes.txt/runs", _FILE | {"notes.txt": "none"}),
