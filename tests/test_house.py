@@ -23,7 +23,7 @@ NO_JAX = (
     "workdir.results",
     "report.plots",
     "report.tables",
-    "report.page.document",
+    "report.page.live",
     "cli",
 )
 HEAVY = ("tensorflow_datasets", "cv2", "h5py", "orbax", "grain", "simplejpeg", "array_record")

@@ -4,12 +4,14 @@
     python -m mnet_jax.report --workdir DIR --predict alpha=0.6,input_size=176
     python -m mnet_jax.report --workdir DIR --budget 100e6
     python -m mnet_jax.report --workdir DIR --html [--open]
+    python -m mnet_jax.report --workdir DIR --live [--open] [--port PORT]
     python -m mnet_jax.report --published mobilenet_v1 --output DIR
 
 collects `results.csv` anew from the folders of the trials; where only the table is left, as in `experiments/`, it is
 read. Draws `accuracy_vs_mult_adds.png`, `accuracy_vs_params.png` and, of a tuned sweep, `tuning.png`, and writes
 `law.json`. Several workdirs become one table and one pair of plots, in a folder of their own. `--published` does so for
-the papers' accuracies on ImageNet. `--html` adds `report.html`, a page to look at all of it in a browser.
+the papers' accuracies on ImageNet. `--html` adds `report.html`, a page to look at all of it in a browser; `--live`
+serves that page to this machine while a sweep trains, and writes nothing.
 """
 
 import argparse
@@ -42,13 +44,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--predict", metavar="PLACE", help="ask for an accuracy: alpha=0.6,input_size=176")
     parser.add_argument("--budget", metavar="MULT_ADDS", help="ask for the best cell of at most as many: 100e6 or 100M")
     parser.add_argument("--html", action="store_true", help="write report.html, one page that needs no network")
+    parser.add_argument("--live", action="store_true", help="serve the page to this machine, and refresh it")
     parser.add_argument("--open", action="store_true", help="show the page in the browser")
+    parser.add_argument("--port", type=int, help="of --live, if not any that is free")
     given = parser.parse_args(arguments)
     try:
         _check(given)
         place = None if given.predict is None else questions.parse_place(given.predict)
         budget = None if given.budget is None else questions.parse_budget(given.budget)
         target = Workdir(given.output or given.workdir[0])
+        if given.live:
+            return _serve(given)
         rows = _rows(given, target)
         correct, remarks = ({}, []) if given.published else predictions.of_workdirs(given.workdir, rows)
         found = findings.find(rows, correct)
@@ -100,15 +106,23 @@ def _check(given: argparse.Namespace) -> None:
             raise UserError(f"--published {given.published}: no published grid of that name{hint}")
         if given.output is None:
             raise UserError("--published needs --output DIR, a folder for the table, the plots and law.json")
-    elif len(given.workdir) > 1 and given.output is None:
+    elif len(given.workdir) > 1 and given.output is None and not given.live:
         raise UserError("several workdirs need --output DIR, a folder for the table and the plots of all of them")
 
 
 def _check_page(given: argparse.Namespace) -> None:
     """Raises UserError where the flags of the page contradict the others."""
-    if given.open and not given.html:
-        raise UserError("--open shows a page: add --html, which writes one")
-    if given.html:
+    if given.open and not (given.html or given.live):
+        raise UserError("--open shows a page: add --html, which writes one, or --live, which serves it")
+    if given.port is not None and not given.live:
+        raise UserError("--port has no effect without --live, which serves the page")
+    if given.port is not None and not 0 < given.port < 65536:
+        raise UserError(f"--port {given.port}: must be from 1 to 65535")
+    if given.live:
+        for name in ("html", "output", "published", "predict", "budget"):
+            if getattr(given, name):
+                raise UserError(f"--{name} has no effect beside --live, which serves workdirs and writes nothing")
+    if given.html or given.live:
         from mnet_jax.report.page import charts
 
         charts.find_libraries()
@@ -118,6 +132,23 @@ def _write_page(given: argparse.Namespace, target: Workdir, rows: results.Rows, 
     from mnet_jax.report.page import contents, document, folders
 
     return document.write(target, contents.contents(rows, found, folders.Folders(given.workdir or ())))
+
+
+def _serve(given: argparse.Namespace) -> int:
+    """Serves the page until Ctrl-C."""
+    from mnet_jax.report.page import live
+
+    with live.server(given.workdir, given.port or 0) as server:
+        host, port = server.server_address[:2]
+        address = f"http://{host}:{port}/"
+        print(f"{address} shows {', '.join(given.workdir)}, to this machine alone; Ctrl-C ends it", flush=True)
+        if given.open:
+            webbrowser.open(address)
+        try:
+            server.serve_forever()
+        except KeyboardInterrupt:
+            print()
+    return 0
 
 
 def _rows(given: argparse.Namespace, target: Workdir) -> results.Rows:

@@ -1,9 +1,12 @@
 """The page in a real browser: what is looked at, clicked and typed."""
 
+import threading
+
 import pytest
 
+from mnet_jax.report.page import live
 from mnet_jax.workdir import results
-from tests.report.page.simulated import ERROR, simulate, with_columns
+from tests.report.page.simulated import ERROR, finish_running, simulate, with_columns
 
 pytestmark = pytest.mark.slow
 
@@ -214,6 +217,37 @@ def test_nothing_is_wider_than_the_window(width, visit, driver, shown):
         assert 0.85 * width <= chart <= width
     finally:
         driver.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
+
+
+def test_a_live_page_refreshes_and_keeps_what_was_chosen(visit, tmp_path, monkeypatch):
+    monkeypatch.setattr(live, "_PAUSE", 0)
+    path = simulate(tmp_path / "sweep", (1.0, 0.75, 0.5), (28, 24), (0,), broken=3)
+    with live.server([path]) as server:
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+        thread.start()
+        try:
+            driver = visit("http://{}:{}/".format(*server.server_address))
+            drawn(driver, 3)
+            choose(driver, "x", "params")
+            one(driver, "#tables input[value=trials]").click()
+            one(driver, "#table thead button[data-key=top1]").click()
+            one(driver, "#filter").send_keys("size")
+            one(driver, "#table tbody tr").click()
+            key = pinned(driver)
+            assert len(key) == 1
+            one(driver, "#failures summary").click()
+            name = finish_running(path)
+            drawn(driver, 4)
+            assert one(driver, "#made").text.startswith("4 done")
+            assert (pinned(driver), one(driver, "#x").get_attribute("value")) == (key, "params")
+            assert column(driver, 0)[3] == name, "sorted as before, the new one among the others"
+            assert one(driver, "#count").text == "6 of 6 rows"
+            assert [details.get_attribute("open") for details in find(driver, "#failures details")] == [None, "true"]
+            assert one(driver, "#live").text.startswith("Live: looked at")
+        finally:
+            driver.get("about:blank")
+            server.shutdown()
+            thread.join()
 
 
 def test_a_thousand_trials_stay_usable(visit, tmp_path, shown_of):

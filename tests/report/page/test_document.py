@@ -201,7 +201,7 @@ def test_several_workdirs_have_one_page(small, tmp_path, monkeypatch, capsys):
     assert len(data["provenance"]["sweeps"]) == 2
 
 
-@pytest.mark.parametrize(("missing", "flags"), [("altair", ["--html"]), ("vl_convert", ["--html", "--open"])])
+@pytest.mark.parametrize(("missing", "flags"), [("altair", ["--html"]), ("vl_convert", ["--live", "--open"])])
 def test_it_is_said_what_to_install(missing, flags, small, tmp_path, monkeypatch, capsys):
     monkeypatch.setitem(sys.modules, missing, None)
     path = shutil.copytree(small, tmp_path / "copy")
@@ -216,7 +216,11 @@ def test_it_is_said_what_to_install(missing, flags, small, tmp_path, monkeypatch
 @pytest.mark.parametrize(
     ("flags", "message"),
     [
-        (["--open"], "--open shows a page: add --html, which writes one"),
+        (["--open"], "--open shows a page: add --html"),
+        (["--html", "--port", "80"], "--port has no effect without --live"),
+        (["--live", "--html"], "--html has no effect beside --live"),
+        (["--live", "--output", "b"], "--output has no effect beside --live"),
+        (["--live", "--budget", "1e6"], "--budget has no effect beside --live"),
     ],
 )
 def test_flags_that_have_no_effect_are_refused(flags, message, capsys):
