@@ -5,6 +5,7 @@ import pathlib
 import subprocess
 import sys
 
+import hypothesis
 import jax
 import numpy as np
 import pytest
@@ -20,6 +21,8 @@ REPOSITORY = pathlib.Path(__file__).parent.parent
 
 jax.config.update("jax_numpy_rank_promotion", "raise")
 process.set_xla_flags()  # before any test looks for devices
+hypothesis.settings.register_profile("tests", deadline=None)  # a busy machine is no mistake
+hypothesis.settings.load_profile("tests")
 
 
 @pytest.fixture(scope="session", autouse=True)

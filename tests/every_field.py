@@ -39,4 +39,4 @@ def another(field, value):
 
 
 def flat_of(config):
-    return _DEFAULTS | dict(results._flat(config))
+    return _DEFAULTS | dict(results.leaves(config))

@@ -16,7 +16,16 @@ import mnet_jax
 
 PACKAGE = pathlib.Path(mnet_jax.__file__).parent
 COMMANDS = {"__main__.py", "__init__.py", "data/prepare.py"}
-NO_JAX = ("config.fields", "config.dotted", "workdir.files", "workdir.results", "report.plots", "report.tables", "cli")
+NO_JAX = (
+    "config.fields",
+    "config.dotted",
+    "workdir.files",
+    "workdir.results",
+    "report.plots",
+    "report.tables",
+    "report.page.live",
+    "cli",
+)
 HEAVY = ("tensorflow_datasets", "cv2", "h5py", "orbax", "grain", "simplejpeg", "array_record")
 
 

@@ -3,6 +3,8 @@
     python -m mnet_jax.report --workdir DIR [--workdir DIR2 ... --output DIR3]
     python -m mnet_jax.report --workdir DIR --predict alpha=0.6,input_size=176
     python -m mnet_jax.report --workdir DIR --budget 100e6
+    python -m mnet_jax.report --workdir DIR --html [--open]
+    python -m mnet_jax.report --workdir DIR --live [--open] [--port PORT]
     python -m mnet_jax.report --published mobilenet_v1 --output DIR
     python -m mnet_jax.report --workdir DIR --csv | --json | --markdown | --latex
 
@@ -11,11 +13,14 @@ read. Draws `accuracy_vs_mult_adds.png`, `accuracy_vs_params.png` and, of a tune
 `law.json`; where latencies were measured `accuracy_vs_latency_ms_onnx_float32.png` and its like, and `int8.png` where
 trials were exported to int8. Several workdirs become one table and one set of plots, in a folder of their own.
 `--published` does so for the papers' accuracies on ImageNet. `--csv` and its like print the means over seeds alone, to
-paste, and write nothing.
+paste, and write nothing. `--html` adds `report.html`, a page to look at all of it in a browser; `--live` serves that
+page to this machine while a sweep trains, and writes nothing.
 """
 
 import argparse
+import pathlib
 import sys
+import webbrowser
 from collections.abc import Sequence
 from typing import NoReturn
 
@@ -44,6 +49,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     forms = parser.add_mutually_exclusive_group()
     for form in pasted.FORMS:
         forms.add_argument(f"--{form}", dest="form", action="store_const", const=form, help="print the means alone")
+    parser.add_argument("--html", action="store_true", help="write report.html, one page that needs no network")
+    parser.add_argument("--live", action="store_true", help="serve the page to this machine, and refresh it")
+    parser.add_argument("--open", action="store_true", help="show the page in the browser")
+    parser.add_argument("--port", type=int, help="of --live, if not any that is free")
     given = parser.parse_args(arguments)
     try:
         _check(given)
@@ -53,6 +62,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         place = None if given.predict is None else questions.parse_place(given.predict)
         budget = None if given.budget is None else questions.parse_budget(given.budget)
         target = Workdir(given.output or given.workdir[0])
+        if given.live:
+            return _serve(given)
         rows = _rows(given, target)
         correct, remarks = ({}, []) if given.published else predictions.of_workdirs(given.workdir, rows)
         found = findings.find(rows, correct)
@@ -69,6 +80,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if given.output and tuned.cells:
             target.set_tuning({"axes": tuned.axes, "cells": tuned.cells})
         paths += tuning.draw(target, tuned, rows)
+        if given.html:
+            paths.append(_write_page(given, target, rows, found))
     except UserError as error:
         parser.error(str(error))
     except OSError as error:
@@ -81,6 +94,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parts = (tuned.as_table(), trials, as_summary(rows), complaints, findings.as_text(found), *deployed)
     print(*filter(None, parts), sep="\n\n")
     print("\n".join(["", *paths]) if paths else "no trial is done yet: nothing to draw")
+    if given.html and given.open:
+        webbrowser.open(pathlib.Path(paths[-1]).absolute().as_uri())
     if place is not None:
         print("", questions.predicted(place, found), sep="\n")
     if budget is not None:
@@ -90,9 +105,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _check(given: argparse.Namespace) -> None:
     """Raises UserError where flags are missing or contradict each other."""
-    for flag in ("output", "predict", "budget") if given.form else ():
-        if getattr(given, flag) is not None:
+    for flag in ("output", "predict", "budget", "html", "live", "open", "port") if given.form else ():
+        if getattr(given, flag):
             raise UserError(f"--{flag} has no effect beside --{given.form}, which only prints the means")
+    _check_page(given)
     if given.published is None and not given.workdir:
         raise UserError("--workdir DIR is missing, or --published FAMILY --output DIR")
     if given.published is not None:
@@ -103,8 +119,49 @@ def _check(given: argparse.Namespace) -> None:
             raise UserError(f"--published {given.published}: no published grid of that name{hint}")
         if given.output is None and not given.form:
             raise UserError("--published needs --output DIR, a folder for the table, the plots and law.json")
-    elif len(given.workdir) > 1 and given.output is None and not given.form:
+    elif len(given.workdir) > 1 and given.output is None and not (given.form or given.live):
         raise UserError("several workdirs need --output DIR, a folder for the table and the plots of all of them")
+
+
+def _check_page(given: argparse.Namespace) -> None:
+    """Raises UserError where the flags of the page contradict the others."""
+    if given.open and not (given.html or given.live):
+        raise UserError("--open shows a page: add --html, which writes one, or --live, which serves it")
+    if given.port is not None and not given.live:
+        raise UserError("--port has no effect without --live, which serves the page")
+    if given.port is not None and not 0 < given.port < 65536:
+        raise UserError(f"--port {given.port}: must be from 1 to 65535")
+    if given.live:
+        for name in ("html", "output", "published", "predict", "budget"):
+            if getattr(given, name):
+                raise UserError(f"--{name} has no effect beside --live, which serves workdirs and writes nothing")
+    if given.html or given.live:
+        from mnet_jax.report.page import charts
+
+        charts.find_libraries()
+
+
+def _write_page(given: argparse.Namespace, target: Workdir, rows: results.Rows, found: list) -> str:
+    from mnet_jax.report.page import contents, document, folders
+
+    return document.write(target, contents.contents(rows, found, folders.Folders(given.workdir or ())))
+
+
+def _serve(given: argparse.Namespace) -> int:
+    """Serves the page until Ctrl-C."""
+    from mnet_jax.report.page import live
+
+    with live.server(given.workdir, given.port or 0) as server:
+        host, port = server.server_address[:2]
+        address = f"http://{host}:{port}/"
+        print(f"{address} shows {', '.join(given.workdir)}, to this machine alone; Ctrl-C ends it", flush=True)
+        if given.open:
+            webbrowser.open(address)
+        try:
+            server.serve_forever()
+        except KeyboardInterrupt:
+            print()
+    return 0
 
 
 def _rows(given: argparse.Namespace, target: Workdir | None) -> results.Rows:

@@ -44,7 +44,7 @@ class Cell:
     num_images: int | None
     correct: np.ndarray | None
 
-    @property
+    @functools.cached_property
     def mean(self) -> float:
         return statistics.mean(self.top1)
 

@@ -5,6 +5,7 @@ import math
 
 import numpy as np
 from scipy import stats
+from scipy.special import stdtr
 
 from mnet_jax.report.cells import Cell, Family
 
@@ -36,7 +37,7 @@ class SeedNoise:
         gap, scale = abs(a.mean - b.mean), self._of_gap(a, b)
         if not scale:
             return float(gap == 0)
-        return float(2 * stats.t.sf(gap / scale, self.df))
+        return float(2 * stdtr(self.df, -gap / scale))
 
     def smallest_gap(self, a: Cell, b: Cell) -> float:
         """A true difference that the test of one pair finds with a power of 90%, a fraction."""

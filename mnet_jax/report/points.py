@@ -57,19 +57,24 @@ def points(rows: Sequence[Row]) -> list[Point]:
     ]
 
 
-def with_errors(rows: Sequence[Row]) -> list[tuple[list[Row], float | None, str | None]]:
-    """Finished rows that differ in nothing but a seed, the standard error of their mean top-1, and what it is of.
+def with_errors(rows: Sequence[Row], score: str = "top1") -> list[tuple[list[Row], float | None, str | None]]:
+    """Finished rows that differ in nothing but a seed, the standard error of their mean score, and what it is of.
 
     The standard deviation over seeds is pooled over what was trained with one network on one data set.
+
+    Args:
+      rows: that have the score.
+      score: "top1", "top5", or "loss", of which one seed alone has no error.
     """
     groups = replicates(rows)
     alike = grouped(groups, lambda same: values(same[0], ("model", "dataset", "test_images")))
     found = {}
     for own in alike.values():
-        top1 = [[row["top1"] for row in same] for same in own]
-        sd = pooled_sd(top1)
-        for same, of_seeds in zip(own, top1, strict=True):
-            found[id(same)] = (same, *standard_error(of_seeds, same[0]["test_images"], sd))
+        reached = [[row[score] for row in same] for same in own]
+        sd = pooled_sd(reached)
+        for same, of_seeds in zip(own, reached, strict=True):
+            num_images = None if score == "loss" else same[0]["test_images"]
+            found[id(same)] = (same, *standard_error(of_seeds, num_images, sd))
     return [found[id(same)] for same in groups]
 
 

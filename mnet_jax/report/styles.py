@@ -21,10 +21,10 @@ from mnet_jax.report.words import Words, folded
 MOST = 8  # styles of one kind that can be told apart
 _MOST_SHADES = 10  # of a scale
 
-_COLORS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#000000", "#8C510A")  # Okabe and Ito
+COLORS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#000000", "#8C510A")  # Okabe and Ito
 _SCALES = (("viridis", 0.0, 0.84), ("YlOrRd", 1.0, 0.45), ("PuRd", 1.0, 0.45))  # from the largest value to the smallest
 _UNSET = "0.6"  # colour of no number on a scale
-_MARKERS = "osD^vP*X<>ph"
+MARKERS = "osD^vP*X<>ph"
 _DASHES = ("-", "--", ":", "-.", (0, (7, 1, 1, 1, 1, 1)), (0, (9, 3)))
 
 
@@ -123,7 +123,7 @@ class Styles:
         }
         self.colors: dict[str, dict[Any, Any]] = {}
         self.markers: dict[str, dict[Any, str]] = {}
-        palette, scales, num_plain = itertools.cycle(_COLORS), itertools.cycle(_SCALES), 0
+        palette, scales, num_plain = itertools.cycle(COLORS), itertools.cycle(_SCALES), 0
         for column, found in self._shown(panels, "color"):
             if _are_numbers(found):
                 shades = _shades(*next(scales), len(found) - (None in found))
@@ -131,20 +131,20 @@ class Styles:
             else:
                 self.colors[column] = dict(zip(found, palette, strict=False))
                 num_plain += len(found)
-        free_markers = list(_MARKERS)
+        free_markers = list(MARKERS)
         for column, found in self._shown(panels, "marker"):
             if len(found) > MOST:
                 self.markers[column] = dict.fromkeys(found, "o")
                 continue
             if len(found) > len(free_markers):
-                free_markers = list(_MARKERS)
+                free_markers = list(MARKERS)
             self.markers[column] = {value: free_markers.pop(0) for value in found}
         self._model_colors = {
             model: next(palette)
             for model in self.models
             if any(model in panel and not panel[model].color for panel in self._roles)
         }
-        self._has_model_colors = num_plain + len(self._model_colors) <= len(_COLORS)
+        self._has_model_colors = num_plain + len(self._model_colors) <= len(COLORS)
 
     def _shown(self, panels: Sequence[Sequence[Point]], role: str) -> Iterator[tuple[str, list]]:
         """The settings that have a role, with the values of those networks' points where they have it."""

@@ -32,7 +32,7 @@ def table(header: Sequence[str], rows: Sequence[Sequence[str]], numeric: Sequenc
 def as_table(rows: Sequence[Row], columns: Sequence[str] = _TABLE) -> str:
     """The rows as aligned text; "se" is the standard error of a trial's top-1, of the test images alone."""
     numeric = [column not in ("trial", "status") for column in columns]
-    rows = [row | {"se": None if row.get("top1") is None else _of_images(row)} for row in rows]
+    rows = [row | {"se": None if row.get("top1") is None else of_images(row)} for row in rows]
     return table(columns, [[_cell(column, row[column]) for column in columns] for row in rows], numeric)
 
 
@@ -58,7 +58,8 @@ def as_summary(rows: Sequence[Row]) -> str:
     return table(columns, lines, [column not in words for column in columns])
 
 
-def _of_images(row: Row) -> float | None:
+def of_images(row: Row) -> float | None:
+    """The standard error of a trial's top-1 over its test images; None where they are not known."""
     return standard_error([row["top1"]], row["test_images"], None)[0]
 
 

@@ -28,7 +28,7 @@ from mnet_jax.sweep.tune import Tuning
 from mnet_jax.train import inputs
 from mnet_jax.workdir import predictions, results
 from mnet_jax.workdir.files import DIVERGED, DONE, FAILED, TrialFolder, Workdir
-from mnet_jax.workdir.software import software
+from mnet_jax.workdir.software import command, software
 from mnet_jax.workdir.table import Table
 from mnet_jax.workdir.whole import Damaged
 
@@ -299,5 +299,6 @@ def _description(config: ConfigDict, workdir: Workdir, costs: Mapping, accepted:
         "trials": before | counted,
         "accepted_models": accepted,
         "order": ORDER,
+        "command": command(),
         **software(),
     }

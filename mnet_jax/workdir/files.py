@@ -11,16 +11,14 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 from mnet_jax.errors import UserError
-from mnet_jax.workdir import lease
+from mnet_jax.workdir import lease, lines
 from mnet_jax.workdir.whole import (
-    UNREADABLE,
     Damaged,
     read_json,
     set_aside,
     write_bytes,
     write_checked,
     write_json,
-    write_text,
 )
 
 STATUSES = QUEUED, RUNNING, TUNED, DONE, FAILED, DIVERGED = ("queued", "running", "tuned", "done", "failed", "diverged")
@@ -192,13 +190,11 @@ class TrialFolder:
 
         A last line that is still being written is left for the next time.
         """
-        if not self._metrics_path.is_file():
-            return [], 0
-        with self._metrics_path.open("rb") as file:
-            file.seek(offset)
-            whole = file.read().rpartition(b"\n")[0]
-        rows = filter(None, map(_metrics_row, whole.splitlines()))
-        return list(rows), offset + len(whole) + bool(whole)
+        return lines.read(self._metrics_path, offset)
+
+    def metrics_lines(self) -> list[bytes]:
+        """The rows of metrics.jsonl as they stand there; `lines.row` reads one."""
+        return lines.unread(self._metrics_path)
 
     def metrics_size(self) -> int:
         return self._metrics_path.stat().st_size if self._metrics_path.is_file() else 0
@@ -208,13 +204,11 @@ class TrialFolder:
         return _stamp(self._metrics_path)
 
     def append_metrics(self, row: _Json) -> None:
-        with self._metrics_path.open("a") as file:
-            file.write(json.dumps(row) + "\n")
+        lines.append(self._metrics_path, row)
 
     def keep_metrics_until(self, step: int) -> None:
         """Drops the rows of steps that will be trained again, and those that cannot be read."""
-        rows = [row for row in self.metrics() if row["step"] <= step]
-        write_text(self._metrics_path, "".join(json.dumps(row) + "\n" for row in rows))
+        lines.keep_until(self._metrics_path, step)
 
     def locked(self, timeout: float) -> lease.Lease:
         """One process at a time trains the trial, on whichever node; see `lease.Lease`."""
@@ -392,11 +386,3 @@ def _stamp(path: pathlib.Path) -> tuple[int, ...]:
         status = path.stat()
         return status.st_ino, status.st_mtime_ns, status.st_size
     return ()
-
-
-def _metrics_row(line: bytes) -> _Json | None:
-    try:
-        row = json.loads(line)
-    except UNREADABLE:
-        return None
-    return row if isinstance(row, dict) and isinstance(row.get("step"), int) else None

@@ -312,7 +312,7 @@ def _number(value: Any) -> float:
 
 def _settings(config: Mapping) -> Settings:
     """What the result of a resolved config depends on; an earlier version's config has the defaults of newer fields."""
-    flat = dict(_flat(config))
+    flat = dict(leaves(config))
     if flat.get("model.name") is None:
         raise ValueError("it names no model")
     own = {key: value for key, value in flat.items() if key.partition(".")[0] not in _NO_PART_OF_A_TRIAL}
@@ -325,10 +325,11 @@ def _settings(config: Mapping) -> Settings:
     }
 
 
-def _flat(node: Mapping, prefix: str = "") -> Iterator[tuple[str, Any]]:
+def leaves(node: Mapping, prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """The leaves of a resolved config, as JSON has it, by dotted key."""
     for key, value in node.items():
         if isinstance(value, Mapping):
-            yield from _flat(value, f"{prefix}{key}.")
+            yield from leaves(value, f"{prefix}{key}.")
         else:
             yield f"{prefix}{key}", _tuples(value)
 

@@ -1,10 +1,12 @@
-"""What trained a trial: versions, and the commit of this package where it is used from a checkout."""
+"""What trained a trial: versions, the commit of this package where it is used from a checkout, and the command."""
 
 import functools
 import importlib.metadata
 import pathlib
 import platform
+import shlex
 import subprocess
+import sys
 from typing import Any
 
 _LIBRARIES = (
@@ -36,6 +38,13 @@ def software() -> dict[str, Any]:
         "commit": commit,
         "is_dirty": bool(_git("status", "--porcelain", "--untracked-files=no", ":/")) if commit else None,
     }
+
+
+def command() -> str | None:
+    """How this process was started, where that is a command of this package; None in a program of one's own."""
+    arguments = sys.orig_argv[sys.orig_argv.index("-m") :] if "-m" in sys.orig_argv else []
+    is_ours = len(arguments) > 1 and arguments[1].startswith("mnet_jax.")
+    return shlex.join(["python", *arguments]) if is_ours else None
 
 
 def _version(name: str) -> str | None:

@@ -7,7 +7,7 @@ import sys
 import pytest
 
 import mnet_jax
-from mnet_jax.workdir.software import software
+from mnet_jax.workdir.software import command, software
 
 LOOK = "import json; from mnet_jax.workdir import software; print(json.dumps(software.software()))"
 
@@ -53,3 +53,18 @@ def test_a_commit_is_that_of_the_package_and_of_no_repository_around_it(package)
     assert look(package) == found
     (package / "notes.txt").write_text("changed")
     assert look(package) == found | {"is_dirty": True}
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        (["/bin/python3", "-m", "mnet_jax.sweep", "--config", "a b.py"], "python -m mnet_jax.sweep --config 'a b.py'"),
+        (["/bin/python3", "-W", "ignore", "-m", "mnet_jax.sweep"], "python -m mnet_jax.sweep"),
+        (["/bin/python3", "-m", "pytest"], None),
+        (["/bin/python3", "tour.py"], None),
+        (["/bin/python3", "-m"], None),
+    ],
+)
+def test_a_command_of_this_package_is_told_as_it_was_given(given, said, monkeypatch):
+    monkeypatch.setattr(sys, "orig_argv", given)
+    assert command() == said
