@@ -88,7 +88,9 @@ def test_a_damaged_file_loses_the_columns_alone(work):
 
 def test_exports_are_columns(work):
     work.trial("a").add_export("onnx", {"bytes": 10, "top1": 0.5})
-    work.trial("b").add_export("int8.onnx", {"bytes": 3, "top1": 0.4})
+    work.trial("b").set_result({"top1": 0.5, "steps": 12})
+    work.trial("b").add_export("int8.onnx", {"bytes": 3, "top1": 0.4, "step": 12})
+    work.trial("b").add_export("onnx", {"bytes": 9, "top1": 0.5, "step": 8})  # of an earlier checkpoint
     rows = {row["trial"]: row for row in results.collect(work)}
     columns = ("top1_int8", "bytes_float32", "bytes_int8")
     assert [[rows[name][column] for column in columns] for name in "abc"] == [

@@ -11,7 +11,7 @@ more than 1e-4 of the largest is not kept.
 
 import logging
 import pathlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 from absl import flags
 
@@ -30,10 +30,11 @@ def main(file) -> int:
     configure()
     logging.getLogger().setLevel(logging.WARNING)
     status = 0
-    for folder, trained in _networks(given, file):
+    for folder, load_network in _networks(given, file):
         path = pathlib.Path(given.output) if given.output else folder.path / "export" / _name(given)
         try:
-            exported = _export(given, trained() if callable(trained) else trained, path)
+            network = load_network()
+            exported = _export(given, network, path)
         except UserError as error:
             if not given.workdir:
                 raise
@@ -41,7 +42,7 @@ def main(file) -> int:
             status = 1
             continue
         if not given.output:
-            _record(given, folder, exported)
+            _record(given, folder, network, exported)
         print(_told(exported), flush=True)
     return status
 
@@ -76,12 +77,13 @@ def _check(given, file) -> None:
         raise UserError(f"--calibration_seed={given.calibration_seed}: must be 0 or more")
 
 
-def _networks(given, file) -> Iterator[tuple[TrialFolder | None, "Trained"]]:
+def _networks(given, file) -> Iterator[tuple[TrialFolder | None, Callable[[], Trained]]]:
+    """Folders of trials, and what loads their networks."""
     if given.weights:
-        yield None, of_weights(file.config, given.weights)
+        yield None, lambda: of_weights(file.config, given.weights)
     elif given.trial:
         folder = TrialFolder(given.trial)
-        yield folder, load(folder)
+        yield folder, lambda: load(folder)
     else:
         workdir = Workdir(given.workdir)
         done = [folder for folder in map(workdir.trial, workdir.trial_names()) if folder.status() == DONE]
@@ -112,10 +114,11 @@ def _calibration(given) -> Calibration | None:
     return Calibration(given.calibration_images, given.calibration_seed, not given.per_tensor)
 
 
-def _record(given, folder: TrialFolder, exported: Exported) -> None:
+def _record(given, folder: TrialFolder, network: Trained, exported: Exported) -> None:
     """Keeps with the trial what was measured of a file."""
     scores = exported.scores
     entry = {
+        "step": network.step,
         "bytes": exported.bytes,
         "top1": scores.top1,
         "top1_as_evaluated": scores.as_evaluated / scores.count,

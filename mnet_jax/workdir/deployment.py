@@ -1,9 +1,11 @@
 """What was measured of the networks of a sweep as files and on machines: columns of the table, where there is any."""
 
+import contextlib
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from mnet_jax.workdir.files import Workdir
+from mnet_jax.workdir.files import TrialFolder, Workdir
+from mnet_jax.workdir.whole import Damaged
 
 _OF_EXPORTS = {  # column: export, and what was measured of it
     "top1_int8": ("int8.onnx", "top1"),
@@ -33,10 +35,19 @@ def read(workdir: Workdir) -> Callable[[str], dict[str, Any]]:
 
 
 def _of_exports(workdir: Workdir, name: str) -> Iterator[tuple[str, Any]]:
-    exports = workdir.trial(name).exports()
+    """Of those that were made of the network which the trial ended with."""
+    folder = workdir.trial(name)
+    exports = folder.exports()
     for column, (export, key) in _OF_EXPORTS.items():
-        if key in exports.get(export, {}):
-            yield column, exports[export][key]
+        measured = exports.get(export, {})
+        if key in measured and measured.get("step") == _last_step(folder):
+            yield column, measured[key]
+
+
+def _last_step(folder: TrialFolder) -> int | None:
+    with contextlib.suppress(Damaged):
+        return folder.result().get("steps")
+    return None
 
 
 def _latencies(workdir: Workdir) -> dict[str, dict[str, float]]:
