@@ -54,6 +54,8 @@ def _check(given, file) -> None:
     if given.format not in FORMATS:
         hint = nearest(given.format or "", FORMATS)
         raise UserError(f"--format {given.format}: no such format{hint} (known: {', '.join(FORMATS)})")
+    if given.format == "onnx":
+        formats.need("onnx", "onnxruntime")
     if given.weights and file is None:
         raise UserError("--weights needs --config FILE, which says the network and the data")
     if file is not None and not given.weights:

@@ -14,8 +14,10 @@ import mnet_jax
 from mnet_jax import evaluate
 from mnet_jax.data import sources
 from mnet_jax.errors import UserError
+from mnet_jax.train.trained import of_weights
 from mnet_jax.workdir import results
 from mnet_jax.workdir.files import TrialFolder, Workdir
+from tests import foreign_weights
 from tests.train.test_trained import trained
 
 onnx = pytest.importorskip("onnx", reason="mnet_jax[export] is not installed")
@@ -136,6 +138,19 @@ def test_a_missing_library_says_what_to_install(digits, tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "onnx", None)
     with pytest.raises(UserError, match=r'^ONNX needs onnx: pip install -e "\.\[export\]"$'):
         mnet_jax.export.to_onnx(mnet_jax.load(digits.path), tmp_path / "model.onnx")
+
+
+@pytest.mark.slow
+def test_weights_of_others_are_exported_as_their_source_prepares_images(tmp_path, tiny_imagenet):
+    _, variables = foreign_weights.make(num_classes=3, alpha=0.25, padding="keras_v1")
+    path = foreign_weights.write_keras(tmp_path / "w.h5", variables)
+    tiny_imagenet.model.update(total_stride=32, dtype="float32")
+    tiny_imagenet.input_size = 33
+    network = of_weights(tiny_imagenet, path)
+    exported = mnet_jax.export.to_onnx(network, tmp_path / "model.onnx", with_preprocessing=True)
+    scores = evaluate.of_weights(tiny_imagenet, path)
+    assert exported.scores.correct == round(scores["top1"] * scores["count"])
+    assert exported.scores.count == scores["count"] == 48
 
 
 @pytest.mark.slow
