@@ -2,14 +2,12 @@
 
 import os
 
-from tests import smooth_network
 from tests.conftest import make_tiny
 
 
 def get_config(case="two_sizes"):
     config = make_tiny(os.environ["TINY_DATA_DIR"])
-    config.model.update(name=smooth_network.NAME, alpha=None, total_stride=None)
-    config.train.update(epochs=10.0, checkpoint_every_epochs=0.25)
+    config.train.update(epochs=10.0, checkpoint_every_epochs=0.5)
     config.sweep.input_size = (16, 12)
     if case == "diverges":
         config.optim.update(warmup_epochs=0.0)
