@@ -9,9 +9,7 @@ are columns of the table, `latency_ms_jax_float32`, `latency_ms_onnx_float32` an
 """
 
 import dataclasses
-import hashlib
 import importlib.metadata
-import json
 import os
 import pathlib
 import time
@@ -23,6 +21,7 @@ from absl import flags
 
 from mnet_jax import cli
 from mnet_jax.errors import UserError
+from mnet_jax.workdir.deployment import network_key
 
 BACKENDS = (("jax", "float32"), ("onnx", "float32"), ("onnx", "int8"))
 
@@ -36,7 +35,7 @@ class Network:
     """A network that one or more trials have.
 
     Attributes:
-      key: eight hex digits, of what it computes.
+      key: see `deployment.network_key`.
       module: in float32.
       image_shape: (height, width, channels).
       trials: their names.
@@ -64,8 +63,7 @@ def networks_of(workdir) -> list[Network]:
         folder = workdir.trial(name)
         config = from_json(folder.config_text())
         shape = (config.input_size, config.input_size, config.data.channels)
-        text = json.dumps([config.model.to_dict(), shape], sort_keys=True)
-        key = hashlib.sha256(text.encode()).hexdigest()[:8]
+        key = network_key(folder.config())
         if key not in found:
             register_network(folder, config)
             found[key] = Network(key, in_float32(registry.build(config.model)), shape, [])
@@ -76,7 +74,7 @@ def networks_of(workdir) -> list[Network]:
 
 
 def measure(networks: list[Network], batch: int, threads: int, runs: int) -> list[dict[str, Any]]:
-    """One entry for each network and each of `BACKENDS`, without machine and trials.
+    """One entry for each network and each of `BACKENDS`, without the machine.
 
     Args:
       networks: that take turns.
@@ -218,15 +216,19 @@ def main(_) -> int:
     workdir = Workdir(given.workdir)
     networks, here = networks_of(workdir), machine(given.threads)
     left = _left(networks, workdir.latencies(), here, given.batch)
-    of_key = {network.key: network.trials for network in networks}
     entries = [
-        entry | {"trials": of_key[entry["network"]], "machine": here, "measured_at": time.time()}
+        entry | {"machine": here, "measured_at": time.time()}
         for entry in measure(left, given.batch, given.threads, given.runs)
     ]
     if entries:
         workdir.add_latencies(entries)
     results.write(workdir, results.collect(workdir))
-    known = [entry for entry in workdir.latencies() if (entry["machine"], entry["batch"]) == (here, given.batch)]
+    keys = {network.key for network in networks}
+    known = [
+        entry
+        for entry in workdir.latencies()
+        if (entry["machine"], entry["batch"]) == (here, given.batch) and entry["network"] in keys
+    ]
     header = ("trial", "backend", "precision", "batch", "median ms", "quartile", "quartile")
     where = f"{here['cpu']}, device {here['device']}, threads: {given.threads}"
     print(f"{where}; {len(left)} of {len(networks)} networks measured now")

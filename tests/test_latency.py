@@ -7,6 +7,7 @@ import pytest
 
 from mnet_jax.errors import UserError
 from mnet_jax.workdir import results
+from mnet_jax.workdir.deployment import network_key
 from mnet_jax.workdir.files import Workdir
 from tests.trials import folder_of
 
@@ -56,23 +57,32 @@ def test_a_machine_measures_a_network_once(work, small, command):
     assert work.latencies() == first
     folder_of(work.path / "trials" / "d", small, input_size=10)
     assert "1 of 3 networks measured now" in run()
-    assert {tuple(entry["trials"]) for entry in work.latencies()[6:]} == {("d",)}
+    assert {entry["network"] for entry in work.latencies()[6:]} == {network_key(work.trial("d").config())}
+    folder_of(work.path / "trials" / "e", small, input_size=10, seed=1)
+    assert "0 of 3 networks measured now" in run()
     run("--batch", 2)
     with work.results_path.open() as file:
         rows = {row["trial"]: row for row in csv.DictReader(file)}
     for column in (*COLUMNS, *(f"{column}_batch2" for column in COLUMNS)):
         assert rows["a"][column] == rows["b"][column] != rows["d"][column]
+        assert rows["d"][column] == rows["e"][column]
         assert float(rows["c"][column]) > 0
 
 
 def test_the_table_has_the_machine_that_was_measured_last(work):
     def entry(machine, at, **more):
         return {
-            "network": "0", "backend": "jax", "precision": "float32", "batch": 1, "median_ms": at, "trials": ["a", "b"],
-            "machine": machine, "measured_at": at,
+            "network": network_key(work.trial("a").config()), "backend": "jax", "precision": "float32", "batch": 1,
+            "median_ms": at, "machine": machine, "measured_at": at,
         } | more  # fmt: skip
 
-    work.add_latencies([entry("new", 3.0), entry("old", 1.0), entry("new", 2.5, batch=4, trials=["c"])])
+    work.add_latencies(
+        [
+            entry("new", 3.0),
+            entry("old", 1.0),
+            entry("new", 2.5, batch=4, network=network_key(work.trial("c").config())),
+        ]
+    )
     rows = {row["trial"]: row for row in results.collect(work)}
     assert [rows[name]["latency_ms_jax_float32"] for name in "abc"] == [3.0, 3.0, None]
     assert [rows[name]["latency_ms_jax_float32_batch4"] for name in "abc"] == [None, None, 2.5]

@@ -4,6 +4,7 @@ import contextlib
 import dataclasses
 import importlib
 import json
+import math
 import os
 import pathlib
 from collections.abc import Callable
@@ -79,10 +80,16 @@ def to_onnx(
     network = network_of(trained, with_preprocessing)
     model = onnx_file.as_model(network, trained.config.model.name, _metadata(trained))
     if quantize is not None:
+        _check_float(model, trained, network, path)
         pixels = images.for_calibration(trained, quantize.images, quantize.seed)
         inputs = pixels if with_preprocessing else images.standardized(trained, pixels)
         model = int8.quantized(model, inputs, quantize.per_channel)
     return _written(path, model.SerializeToString(), _onnx_run, trained, network, may_differ=quantize is not None)
+
+
+def _check_float(model, trained: Trained, network: Network, path: str | os.PathLike) -> None:
+    """Verifies what is to be quantised, so that an error of the conversion is not taken for a loss of int8."""
+    verify.check(verify.compare(_onnx_run(model.SerializeToString()), trained, network), f"{path}, before int8")
 
 
 def to_stablehlo(trained: Trained, path: str | os.PathLike, with_preprocessing: bool = False) -> Exported:
@@ -113,7 +120,7 @@ def to_safetensors(trained: Trained, path: str | os.PathLike) -> Exported:
     import safetensors.numpy
 
     flat = traverse_util.flatten_dict(trained.variables, sep="/")
-    tensors = {name: np.ascontiguousarray(value, np.float32) for name, value in flat.items()}
+    tensors = {name: np.asarray(value, np.float32, order="C") for name, value in flat.items()}
     network, module = network_of(trained), textbook(trained.module)
 
     def run_of(content: bytes) -> Run:
@@ -128,7 +135,11 @@ def to_safetensors(trained: Trained, path: str | os.PathLike) -> Exported:
 def _onnx_run(content: bytes) -> Run:
     import onnxruntime
 
-    session = onnxruntime.InferenceSession(content, providers=["CPUExecutionProvider"])
+    try:
+        session = onnxruntime.InferenceSession(content, providers=["CPUExecutionProvider"])
+    except Exception as error:  # of types that onnxruntime does not export
+        why, _, _ = str(error).strip().partition("\n")
+        raise UserError(f"onnxruntime refuses the model ({why})") from error
     return lambda pixels: session.run(None, {"images": pixels})[0]
 
 
@@ -141,13 +152,15 @@ def _written(
     may_differ: bool = False,
 ) -> Exported:
     """Writes a file under another name, reads it back, verifies it, and renames it."""
-    path = pathlib.Path(path).expanduser()
-    unverified = path.with_name(f"{path.name}.unverified")
+    path = pathlib.Path(path)
+    if not path.name or path.is_dir():
+        raise UserError(f"cannot write {path}: it is a folder, not a file")
+    unverified = path.with_name(f"{path.name}.unverified-{os.getpid()}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         unverified.write_bytes(content)
         scores = verify.compare(run_of(unverified.read_bytes()), trained, network)
-        if not may_differ:
+        if not (may_differ and math.isfinite(scores.difference)):
             verify.check(scores, os.fspath(path))
         unverified.replace(path)
     except OSError as error:

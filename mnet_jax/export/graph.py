@@ -165,7 +165,12 @@ def _affine(op: str, value: Value, array: np.ndarray) -> Value | None:
     """A convolution or dense layer with a scale or an offset per channel in its weights."""
     x, kernel, *bias = value.inputs
     channels = value.shape[1]
-    if kernel.constant is None or array.size not in (1, channels) or (array.ndim and array.shape[1:2] != (array.size,)):
+    if (
+        value.dtype != np.float32
+        or kernel.constant is None
+        or array.size not in (1, channels)
+        or (array.ndim and array.shape[1:2] != (array.size,))
+    ):
         return None
     per_channel = np.broadcast_to(array.astype(np.float64).reshape(-1), channels)
     offset = bias[0].constant.astype(np.float64) if bias else np.zeros(channels)

@@ -42,7 +42,11 @@ def as_model(network: Network, name: str, metadata: Mapping[str, str]) -> onnx.M
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", OPSET)], producer_name="mnet_jax")
     model.ir_version = IR_VERSION
     helper.set_model_props(model, dict(metadata))
-    onnx.checker.check_model(model, full_check=True)
+    try:
+        onnx.checker.check_model(model, full_check=True)
+    except Exception as error:  # such as onnx.shape_inference.InferenceError
+        why, _, _ = str(error).strip().partition("\n")
+        raise UserError(f"ONNX: the network computes in types that an operator does not take ({why})") from error
     return model
 
 
@@ -131,7 +135,7 @@ class _Writer:
         name = stem if self._counts[stem] == 1 else f"{stem}_{self._counts[stem] - 1}"
         self._names[id(value)] = name
         if value.constant is not None:
-            self.initializers.append(numpy_helper.from_array(np.ascontiguousarray(value.constant), name))
+            self.initializers.append(numpy_helper.from_array(np.asarray(value.constant, order="C"), name))
             return
         inputs = [self._names[id(other)] for other in value.inputs]
         attributes = dict(value.attributes)

@@ -68,6 +68,15 @@ def _integer_pow(inputs, shapes, out, y, **_):
     return elementwise("Pow", inputs[0], constant(np.asarray(y, out.dtype)), dtype=out.dtype)
 
 
+def _logical(op: str) -> Lowering:
+    def lower(inputs, shapes, out, **_):
+        if out.dtype != bool:
+            raise Unsupported("works on the bits of integers")
+        return elementwise(op, *inputs, dtype=bool)
+
+    return lower
+
+
 def _with_one(op: str, before: bool) -> Lowering:
     """log1p and expm1."""
 
@@ -155,11 +164,12 @@ def _concatenate(inputs, shapes, out, dimension, **_):
 
 def _slice(inputs, shapes, out, start_indices, limit_indices, strides, **_):
     of_batch = [axis for axis, size in enumerate(shapes[0]) if is_of_batch(size)]
-    if any((start_indices[axis], limit_indices[axis]) != (0, shapes[0][axis]) for axis in of_batch):
+    strides = strides or [1] * len(shapes[0])
+    wholes = [(0, shapes[0][axis], 1) for axis in of_batch]
+    if [(start_indices[axis], limit_indices[axis], strides[axis]) for axis in of_batch] != wholes:
         raise Unsupported("cuts along the batch")
     value = materialized(inputs[0], shapes[0])
     axes = [axis for axis in range(len(shapes[0])) if axis not in of_batch]
-    strides = strides or [1] * len(shapes[0])
     starts, ends, steps = ([seq[i] for i in axes] for seq in (start_indices, limit_indices, strides))
     return _cut(value, out.shape, starts, ends, axes, steps)
 
@@ -187,6 +197,8 @@ def _gather(inputs, shapes, out, dimension_numbers, slice_sizes, **_):
     if len(along) != 1 or tuple(numbers.collapsed_slice_dims) != along or indices.ndim != 2 or not is_whole:
         raise Unsupported("takes from several axes")
     (axis,) = along
+    if not ((indices >= 0) & (indices < shapes[0][axis])).all():
+        raise Unsupported("takes from places that are not there")
     (place,) = (i for i in range(len(out.shape)) if i not in numbers.offset_dims)
     shape = [*shapes[0][:axis], len(indices), *shapes[0][axis + 1 :]]
     taken = Value(shape, out.dtype, "Gather", (value, constant(indices[:, 0].astype(np.int64))), {"axis": axis})
@@ -238,8 +250,17 @@ def _pad(inputs, shapes, out, padding_config, **_):
     return Value(out.shape, out.dtype, "Pad", (value, constant(np.asarray(pads, np.int64)), filler))
 
 
+def _tile(inputs, shapes, out, reps, **_):
+    if any(is_of_batch(size) and rep != 1 for size, rep in zip(shapes[0], reps, strict=True)):
+        raise Unsupported("repeats the images of a batch")
+    value = materialized(inputs[0], shapes[0])
+    return Value(out.shape, out.dtype, "Tile", (value, constant(np.asarray(reps, np.int64))))
+
+
 def _reduce(op: str) -> Lowering:
     def lower(inputs, shapes, out, axes, **_):
+        if any(is_of_batch(shapes[0][axis]) for axis in axes):
+            raise Unsupported("mixes the images of a batch")
         own = inputs[0].shape or (1,) * len(shapes[0])
         wide = [full if axis in axes else size for axis, (full, size) in enumerate(zip(shapes[0], own, strict=True))]
         return graph.reduce(op, materialized(inputs[0], wide), axes)
@@ -336,14 +357,15 @@ _LOWERINGS: dict[str, Lowering] = {
     "tanh": _element("Tanh"), "logistic": _element("Sigmoid"), "erf": _element("Erf"), "erfc": _erfc,
     "sin": _element("Sin"), "cos": _element("Cos"), "pow": _element("Pow"), "eq": _element("Equal"),
     "gt": _element("Greater"), "ge": _element("GreaterOrEqual"), "lt": _element("Less"),
-    "le": _element("LessOrEqual"), "ne": _not_equal, "and": _element("And"), "or": _element("Or"),
-    "not": _element("Not"), "is_finite": _is_finite, "rsqrt": _rsqrt, "square": _square, "integer_pow": _integer_pow,
+    "le": _element("LessOrEqual"), "ne": _not_equal, "and": _logical("And"), "or": _logical("Or"),
+    "not": _logical("Not"), "is_finite": _is_finite, "rsqrt": _rsqrt, "square": _square, "integer_pow": _integer_pow,
     "exp2": _exp2, "clamp": _clamp, "log1p": _with_one("Log", before=True), "expm1": _with_one("Exp", before=False),
     "select_n": _select, "convert_element_type": _convert, "copy": _same, "copy_p": _same, "stop_gradient": _same,
     "optimization_barrier": lambda inputs, *_, **__: list(inputs), "broadcast_in_dim": _broadcast_in_dim,
     "reshape": _reshape, "squeeze": _squeeze, "expand_dims": _expand_dims, "transpose": _transpose,
     "concatenate": _concatenate, "slice": _slice, "split": _split, "rev": _reverse, "pad": _pad, "gather": _gather,
-    "dynamic_slice": _dynamic_slice, "reduce_sum": _reduce("ReduceSum"), "reduce_max": _reduce("ReduceMax"),
+    "dynamic_slice": _dynamic_slice,
+    "tile": _tile, "reduce_sum": _reduce("ReduceSum"), "reduce_max": _reduce("ReduceMax"),
     "reduce_min": _reduce("ReduceMin"), "reduce_prod": _reduce("ReduceProd"), "argmax": _argmax("ArgMax"),
     "argmin": _argmax("ArgMin"), "dot_general": _dot, "conv_general_dilated": _conv,
     "reduce_window_max": _pool("MaxPool"), "reduce_window_sum": _pool("AveragePool"),

@@ -13,9 +13,11 @@ from flax import linen as nn
 from jax.extend import core
 
 from mnet_jax.data.augment import standardize
+from mnet_jax.errors import UserError
 from mnet_jax.train.trained import Trained
 
 BATCH = 65_521  # images that a program is traced with: a prime, so that a size which depends on their number shows it
+_OTHER_BATCH = 65_519  # traced as well: a number that differs then depends on theirs
 
 PREPROCESSING, PROBABILITIES = "preprocessing", "probabilities"  # scopes of what is around the network
 
@@ -131,8 +133,23 @@ class Program:
 
 
 def trace(network: Network) -> Program:
-    """The program of a network for `BATCH` images."""
-    closed = jax.make_jaxpr(network.function)(network.images(BATCH))
+    """The program of a network for `BATCH` images.
+
+    Raises:
+      UserError: it computes with the number of images.
+    """
+    program, other = (_traced(network, batch) for batch in (BATCH, _OTHER_BATCH))
+    for one, two in zip(program.equations, other.equations, strict=True):
+        for atom, twin in zip(one.inputs, two.inputs, strict=True):
+            if isinstance(atom, core.Literal) and not np.array_equal(atom.val, twin.val, equal_nan=True):
+                raise UserError(
+                    f"{one.scope or 'the network itself'}: it computes with the number of images of a batch"
+                )
+    return program
+
+
+def _traced(network: Network, batch: int) -> Program:
+    closed = jax.make_jaxpr(network.function)(network.images(batch))
     program = Program([Variable(var.aval) for var in closed.jaxpr.invars], [], {}, [])
     program.outputs.extend(_run(closed, program.inputs, program, ()))
     return program

@@ -65,7 +65,8 @@ def compare(run: Run, trained: Trained, network: Network) -> Scores:
         if compared < COMPARED:
             some = slice(COMPARED - compared)
             scale = np.abs(expected[some]).max(axis=1)
-            difference = max(difference, float((np.abs(outputs - expected)[some].max(axis=1) / scale).max()))
+            relative = np.abs(outputs - expected)[some].max(axis=1) / np.where(scale > 0, scale, 1)
+            difference = float(np.maximum(difference, relative.max()))  # NaN stays
             compared += len(labels[some])
         count += len(labels)
         correct += _num_right(outputs, labels)

@@ -1,7 +1,9 @@
 """What was measured of the networks of a sweep as files and on machines: columns of the table, where there is any."""
 
 import contextlib
-from collections.abc import Callable, Iterator
+import hashlib
+import json
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from mnet_jax.workdir.files import TrialFolder, Workdir
@@ -28,7 +30,11 @@ def read(workdir: Workdir) -> Callable[[str], dict[str, Any]]:
     measured last, medians in milliseconds: "latency_ms_onnx_int8" of one image, "latency_ms_onnx_int8_batch8" of eight.
     """
     latencies = _latencies(workdir)
-    found = {name: dict(_of_exports(workdir, name)) | latencies.get(name, {}) for name in workdir.trial_names()}
+
+    def of_trial(name: str) -> dict[str, Any]:
+        return dict(_of_exports(workdir, name)) | (latencies.get(_network_of(workdir, name), {}) if latencies else {})
+
+    found = {name: of_trial(name) for name in workdir.trial_names()}
     known = {column for row in found.values() for column in row}
     columns = dict.fromkeys([*(column for column in _OF_EXPORTS if column in known), *sorted(known - {*_OF_EXPORTS})])
     return lambda name: columns | found.get(name, {})
@@ -50,15 +56,26 @@ def _last_step(folder: TrialFolder) -> int | None:
     return None
 
 
+def network_key(config: Mapping[str, Any]) -> str:
+    """Eight hex digits, equal for trials of one network and one shape of images; of a resolved config."""
+    text = json.dumps([config["model"], config["input_size"], config["data"]["channels"]], sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()[:8]
+
+
+def _network_of(workdir: Workdir, name: str) -> str | None:
+    with contextlib.suppress(Damaged, KeyError, TypeError):
+        return network_key(workdir.trial(name).config())
+    return None
+
+
 def _latencies(workdir: Workdir) -> dict[str, dict[str, float]]:
-    """By trial, then by column."""
+    """By `network_key`, then by column."""
     measured = workdir.latencies()
     last = max(measured, key=lambda entry: entry["measured_at"], default={"machine": None})["machine"]
     found: dict[str, dict[str, float]] = {}
     for entry in measured:
         if entry["machine"] == last:
             batch = "" if entry["batch"] == 1 else f"_batch{entry['batch']}"
-            for name in entry["trials"]:
-                column = f"{LATENCY}{entry['backend']}_{entry['precision']}{batch}"
-                found.setdefault(name, {})[column] = entry["median_ms"]
+            column = f"{LATENCY}{entry['backend']}_{entry['precision']}{batch}"
+            found.setdefault(entry["network"], {})[column] = entry["median_ms"]
     return found

@@ -128,6 +128,20 @@ def test_what_computes_something_else_is_not_kept(digits, tmp_path, monkeypatch)
     assert not list(tmp_path.glob("model*"))
 
 
+def test_an_export_that_says_nothing_is_not_taken_for_sound(digits):
+    network = mnet_jax.load(digits.path)
+    program = mnet_jax.export.formats.network_of(network)
+    scores = verify.compare(lambda x: np.full((len(x), 10), np.nan, np.float32), network, program)
+    assert scores.correct == 0
+    with pytest.raises(UserError, match="outputs differ from those of the trial by nan"):
+        verify.check(scores, "model.onnx")
+
+
+def test_a_folder_is_no_file(digits, tmp_path):
+    with pytest.raises(UserError, match="it is a folder, not a file"):
+        mnet_jax.export.to_onnx(mnet_jax.load(digits.path), tmp_path)
+
+
 def test_a_folder_that_cannot_be_written_is_named(digits, tmp_path):
     (tmp_path / "file").touch()
     with pytest.raises(UserError, match=r"cannot write .*file/model.onnx"):

@@ -59,6 +59,7 @@ FUNCTIONS = {
     "channels by number": lambda x: mean(x[..., np.array([2, 0, 0, 3, 1])]) + x[:, 1, 2, 3, None],
     "rows by number": lambda x: x[:, np.array([4, 0])].mean((1, 3)),
     "a window": lambda x: lax.dynamic_slice_in_dim(x, 2, 3, axis=1).mean((1, 2)),
+    "tiled": lambda x: mean(jnp.tile(x, (1, 2, 1, 3))),
     "padded": lambda x: mean(jnp.pad(x, ((0, 0), (1, 2), (0, 1), (0, 0)), constant_values=2.0)),
     "a convolution": lambda x: mean(conv(x, window_strides=(2, 1))),
     "a dilated convolution": lambda x: mean(conv(x, rhs_dilation=(2, 2))),
@@ -87,7 +88,7 @@ LAYERS = {
     "WeightNorm": nn.WeightNorm(nn.Dense(3), variable_filter={"kernel"}),
     "DenseGeneral": nn.DenseGeneral((2, 3), axis=(-2, -1)),
     "attention": nn.MultiHeadDotProductAttention(2),
-    "PReLU": nn.PReLU(),
+    "PReLU": nn.PReLU(),  # whose variable has no axis
 }
 
 
@@ -134,6 +135,12 @@ def test_batch_normalisation_is_in_the_convolution_and_layouts_change_once():
         ),
         (lambda x: lax.fori_loop(0, 3, lambda _, y: y * 2, mean(x)), r"the primitive (scan|while) has no operator"),
         (lambda x: x.mean((1, 2))[: x.shape[0] // 2], r"cuts along the batch|depends on the batch"),
+        (lambda x: mean(x)[::2], r"cuts along the batch"),
+        (lambda x: mean(x) - x.max((0, 1, 2)).reshape(1, 4), r"reduce_max mixes the images of a batch"),
+        (lambda x: mean((x > 0).astype(jnp.int32) & 3).astype(jnp.float32), r"and works on the bits of integers"),
+        (lambda x: mean(x) * len(x), r"the network itself: it computes with the number of images"),
+        (lambda x: mean(x) / np.sqrt(x.shape[0]), r"it computes with the number of images"),
+        (lambda x: mean(conv(x.astype(jnp.bfloat16), KERNEL.astype(jnp.bfloat16))), r"types that an operator does not"),
         (lambda x: mean(x) * np.ones((len(x), 1), np.float32), r"a constant has the size of the batch"),
     ],
 )
