@@ -81,18 +81,15 @@ def figure(twins: Sequence[Pair]) -> Figure:
     axes = drawn.subplots()
     for line in styles.lines(0, points, "mult_adds"):
         costs = [point.get("mult_adds") for point in line]
-        look = {"color": styles.color(0, line[0]), "marker": styles.marker(0, line[0])}
         twin = [of_int8[id(point)] for point in line]
-        axes.plot(costs, [100 * point.mean for point in line], linestyle="-", **look)
-        axes.errorbar(
-            costs,
-            [100 * pair.int8 for pair in twin],
-            [100 * (pair.error or 0) for pair in twin],
-            linestyle="--",
-            markerfacecolor="white",
-            capsize=3,
-            **look,
-        )
+        color = styles.color(0, line[0])
+        axes.plot(costs, [100 * point.mean for point in line], color=color)
+        axes.plot(costs, [100 * pair.int8 for pair in twin], color=color, linestyle="--")
+        for pair, cost in zip(twin, costs, strict=True):
+            look = {"color": styles.color(0, pair.point), "marker": styles.marker(0, pair.point), "linestyle": ""}
+            axes.plot(cost, 100 * pair.point.mean, **look)
+            bar = 100 * (pair.error or 0)
+            axes.errorbar(cost, 100 * pair.int8, bar, markerfacecolor="white", capsize=3, **look)
     axes.set_xscale("log")
     label_ticks(axes, [point.get("mult_adds") for point in points])
     axes.set_xlabel("Mult-Adds per image (log scale)")
