@@ -15,12 +15,6 @@ from mnet_jax.export.program import is_of_batch
 
 Shape = tuple[int, ...]  # some sizes are of the batch: see `program.is_of_batch`
 
-ELEMENTWISE = frozenset((
-    "Abs", "Add", "And", "Cast", "Ceil", "Clip", "Cos", "Div", "Equal", "Erf", "Exp", "Floor", "Greater",
-    "GreaterOrEqual", "Less", "LessOrEqual", "Log", "Max", "Min", "Mul", "Neg", "Not", "Or", "Pow", "Reciprocal",
-    "Relu", "Round", "Sigmoid", "Sign", "Sin", "Sqrt", "Sub", "Tanh", "Where",
-))  # fmt: skip
-
 _AFFINE = ("Add", "Sub", "Mul", "Div")
 
 
@@ -56,7 +50,7 @@ def constant(array) -> Value:
 
 
 def elementwise(op: str, *inputs: Value, dtype=None) -> Value:
-    """An operator of `ELEMENTWISE`; its inputs have equal ranks or are scalars, and are broadcast."""
+    """An operator that works element by element; its inputs have equal ranks or are scalars, and are broadcast."""
     dtype = inputs[-1].dtype if dtype is None else np.dtype(dtype)
     if permutation := _layout(inputs):
         moved = [_in_layout(value, permutation) for value in inputs]

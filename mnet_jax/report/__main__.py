@@ -38,21 +38,7 @@ class _Parser(argparse.ArgumentParser):
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    parser = _Parser(prog="python -m mnet_jax.report", description=__doc__.partition("\n")[0])
-    parser.add_argument(
-        "--workdir", action="append", help="folder of a sweep, with trials or a results.csv; repeatable"
-    )
-    parser.add_argument("--published", metavar="FAMILY", help=f"in place of a workdir: {' or '.join(published.GRIDS)}")
-    parser.add_argument("--output", help="folder for the table and the plots, if not the workdir")
-    parser.add_argument("--predict", metavar="PLACE", help="ask for an accuracy: alpha=0.6,input_size=176")
-    parser.add_argument("--budget", metavar="MULT_ADDS", help="ask for the best cell of at most as many: 100e6 or 100M")
-    forms = parser.add_mutually_exclusive_group()
-    for form in pasted.FORMS:
-        forms.add_argument(f"--{form}", dest="form", action="store_const", const=form, help="print the means alone")
-    parser.add_argument("--html", action="store_true", help="write report.html, one page that needs no network")
-    parser.add_argument("--live", action="store_true", help="serve the page to this machine, and refresh it")
-    parser.add_argument("--open", action="store_true", help="show the page in the browser")
-    parser.add_argument("--port", type=int, help="of --live, if not any that is free")
+    parser = _parser()
     given = parser.parse_args(arguments)
     try:
         _check(given)
@@ -101,6 +87,25 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if budget is not None:
         print("", questions.afforded(budget, found), sep="\n")
     return 0
+
+
+def _parser() -> _Parser:
+    parser = _Parser(prog="python -m mnet_jax.report", description=__doc__.partition("\n")[0])
+    parser.add_argument(
+        "--workdir", action="append", help="folder of a sweep, with trials or a results.csv; repeatable"
+    )
+    parser.add_argument("--published", metavar="FAMILY", help=f"in place of a workdir: {' or '.join(published.GRIDS)}")
+    parser.add_argument("--output", help="folder for the table and the plots, if not the workdir")
+    parser.add_argument("--predict", metavar="PLACE", help="ask for an accuracy: alpha=0.6,input_size=176")
+    parser.add_argument("--budget", metavar="MULT_ADDS", help="ask for the best cell of at most as many: 100e6 or 100M")
+    forms = parser.add_mutually_exclusive_group()
+    for form in pasted.FORMS:
+        forms.add_argument(f"--{form}", dest="form", action="store_const", const=form, help="print the means alone")
+    parser.add_argument("--html", action="store_true", help="write report.html, one page that needs no network")
+    parser.add_argument("--live", action="store_true", help="serve the page to this machine, and refresh it")
+    parser.add_argument("--open", action="store_true", help="show the page in the browser")
+    parser.add_argument("--port", type=int, help="of --live, if not any that is free")
+    return parser
 
 
 def _check(given: argparse.Namespace) -> None:
