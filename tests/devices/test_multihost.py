@@ -99,7 +99,7 @@ def test_two_processes_end_with_the_parameters_of_one(start, tmp_path, streams, 
 
 @pytest.mark.slow
 def test_a_signal_to_one_process_stops_both_and_both_resume(start, tmp_path):
-    flags = ["--config.train.epochs=30.0"]
+    flags = ["--config.train.epochs=12.0"]
     processes = start(tmp_path, 2, 2, *flags)
     deadline = time.monotonic() + 200
     while not (list(tmp_path.glob("trials/*")) and trial_in(tmp_path).saved_step() > 3):
@@ -109,9 +109,9 @@ def test_a_signal_to_one_process_stops_both_and_both_resume(start, tmp_path):
     finish(processes, code=1)
     assert "the interruption of another process" in trial_in(tmp_path).error()
     saved = trial_in(tmp_path).saved_step()
-    assert 3 < saved < 120
+    assert 3 < saved < 48
     finish(start(tmp_path, 2, 2, *flags))
-    assert f"resumed from step {saved} of 120" in (trial_in(tmp_path).log_path).read_text()
+    assert f"resumed from step {saved} of 48" in (trial_in(tmp_path).log_path).read_text()
 
 
 BROKEN = """
@@ -139,7 +139,7 @@ def get_config():
     config.input_size, config.model.name = 16, "broken"
     splits = {"train_split": "train[:256]", "validation_split": "validation[:72]", "test_split": "test[:100]"}
     config.data.update(data_dir=os.environ["TINY_DATA_DIR"], **splits)
-    config.train.update(batch_size=64, epochs=50.0, checkpoint_every_epochs=0.25)
+    config.train.update(batch_size=64, epochs=15.0, checkpoint_every_epochs=0.25)
     return config
 """
 
