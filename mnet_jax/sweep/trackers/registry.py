@@ -1,18 +1,22 @@
 """Trackers by name, and all of a sweep's together."""
 
+import functools
 import importlib
 import importlib.util
 import os
 import pathlib
+import threading
 import time
 from collections.abc import Iterable
 
 from mnet_jax.errors import UserError
 from mnet_jax.sweep.trackers.background import Background
+from mnet_jax.sweep.trackers.contract import Tracker
 from mnet_jax.workdir.files import TrialFolder, Workdir
 
 _PACKAGES = {"tensorboard": "tensorboardX", "mlflow": "mlflow", "wandb": "wandb"}
 _SECONDS = 20.0  # that a sweep waits at its end for all trackers together
+_IMPORTING = threading.Lock()  # pydantic's imports call `ast.parse`, which fails in two threads at once on Python 3.11
 
 
 def check_trackers(names: Iterable[str]) -> None:
@@ -37,8 +41,7 @@ class Tracking:
 
     def __enter__(self) -> "Tracking":
         for name in self._names:
-            module = importlib.import_module(f"mnet_jax.sweep.trackers.{name}")
-            self._followers.append(Background(name, module.make, self._workdir))
+            self._followers.append(Background(name, functools.partial(_make, name), self._workdir))
         return self
 
     def __exit__(self, *_) -> None:
@@ -57,3 +60,9 @@ class Tracking:
         paths = [pathlib.Path(path) for path in pictures if path.endswith(".png")]
         for follower in self._followers:
             follower.show(paths)
+
+
+def _make(name: str, workdir: Workdir) -> Tracker:
+    with _IMPORTING:
+        importlib.import_module(_PACKAGES[name])
+    return importlib.import_module(f"mnet_jax.sweep.trackers.{name}").make(workdir)
