@@ -1,6 +1,6 @@
 """Whatever happens to a sweep, the same command again ends with the table of the one that nothing happened to.
 
-One seed of each kind of fault; `python -m tests.faults` tries a hundred.
+Every other kind of fault; `python -m tests.faults` tries a hundred of all kinds.
 """
 
 import os
@@ -21,7 +21,7 @@ def expected(environment, tmp_path_factory):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("seed", range(len(KINDS)))
+@pytest.mark.parametrize("seed", range(0, len(KINDS), 2))
 def test_the_same_command_again_ends_as_if_nothing_had_happened(seed, expected, environment, tmp_path):
     outcome = inflict(seed, environment, tmp_path)
     assert outcome.has_hit, f"{outcome.what}: the sweep had ended before\n{outcome.output}"
