@@ -1,6 +1,6 @@
 """Random faults, one after another: `python -m tests.faults [COUNT [FIRST_SEED]]`, 100 from seed 0 unless given.
 
-Prints what each did; exits with 1 if a table was not that of the uninterrupted sweep. CI runs the first of each kind.
+Prints what each did; exits with 1 if a table was not that of the uninterrupted sweep. CI runs one of every other kind.
 """
 
 import os
