@@ -3,7 +3,7 @@
 from mnet_jax.config.field import FRACTION, NOT_NEGATIVE, POSITIVE, Choices, Range
 from mnet_jax.config.fields import STRIDE
 from mnet_jax.models import registry
-from mnet_jax.models.layers import ACTIVATIONS, LAYERS, PADDINGS
+from mnet_jax.models.layers import ACTIVATIONS, LAYERS, MEMORY, PADDINGS
 
 _OPTIONS: dict[str, tuple[Range | Choices | None, str]] = {
     "alpha": (POSITIVE, "Width multiplier."),
@@ -14,6 +14,7 @@ _OPTIONS: dict[str, tuple[Range | Choices | None, str]] = {
     "bn_momentum": (FRACTION, "Decay of the running statistics of batch normalisation."),
     "bn_epsilon": (POSITIVE, "Added to the variance in batch normalisation."),
     "layers": (Choices(LAYERS), "Our operations, or those of Flax."),
+    "memory": (Choices(MEMORY), "On a GPU: a training step of the fewest bytes moved, or of the least memory."),
     "dtype": (Choices(("float32", "bfloat16")), "Of the computation; parameters are float32."),
     "activation": (Choices(tuple(ACTIVATIONS)), "After each convolution."),
     "separable": (None, "False: full convolutions (V1 paper, Table 4)."),

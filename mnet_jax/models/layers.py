@@ -14,8 +14,11 @@ import jax.numpy as jnp
 from jax import lax
 
 from mnet_jax.models.ops.batch_norm import batch_norm_act, normalize
+from mnet_jax.models.ops.bn_conv import Pending, bn_conv, finish, moments
+from mnet_jax.models.ops.convolution import MEMORY, Convolution
 from mnet_jax.models.ops.depthwise import depthwise_conv
 from mnet_jax.models.ops.im2col import im2col_conv
+from mnet_jax.models.ops.padding import pads_of
 from mnet_jax.models.ops.pointwise import pointwise_conv
 
 Dtype = Any
@@ -36,6 +39,24 @@ _SMALL_MAP = 2  # pixels of a side: so is one onto so small a map
 DEPTHWISE = "depthwise_conv"  # name of every depthwise kernel's module: the optimizer spares these from weight decay
 
 kernel_init = nn.initializers.truncated_normal(0.09)  # slim's arg scopes of V1 and V2
+
+
+def formulation(layers: str, memory: str, platform: str) -> str:
+    """Which arithmetic computes a training step; the function is the same.
+
+    Args:
+      layers: one of `LAYERS`, of the config.
+      memory: one of `MEMORY`, of the config.
+      platform: of the devices that will run the step, as JAX names it.
+
+    Returns:
+      "textbook": XLA's convolutions and `nn.BatchNorm`.
+      "fast": on a CPU, whose XLA computes a depthwise convolution channel by channel, sums of shifted products; on a
+        TPU, whose XLA fuses batch normalisation with its own convolutions, these.
+      One of `MEMORY`: on a GPU, where memory traffic limits a step, batch normalisation and activation as part of the
+        next convolution; see `ops.bn_conv`.
+    """
+    return memory if layers == "fast" and platform == "gpu" else layers
 
 
 def make_divisible(channels: float, divisor: int = 8) -> int:
@@ -82,7 +103,7 @@ class ConvBN(nn.Module):
       padding: one of `PADDINGS`; see `pads`.
       bn_momentum: decay of the running statistics.
       bn_epsilon: added to the variance.
-      layers: "fast" for those of `mnet_jax.models.ops`, "textbook" for XLA's convolutions and `nn.BatchNorm`.
+      layers: what `formulation` returns. With one of `MEMORY` a training step gets and returns `Pending` maps.
       dtype: of the computation; parameters and statistics are float32.
     """
 
@@ -97,7 +118,7 @@ class ConvBN(nn.Module):
     dtype: Dtype = jnp.float32
 
     @nn.compact
-    def __call__(self, x_BxHxWxC: jax.Array, train: bool) -> jax.Array:
+    def __call__(self, x_BxHxWxC: jax.Array | Pending, train: bool) -> jax.Array | Pending:
         depthwise = self.features is None
         features = x_BxHxWxC.shape[-1] if depthwise else self.features
         x = nn.Conv(
@@ -109,9 +130,9 @@ class ConvBN(nn.Module):
             use_bias=False,
             kernel_init=kernel_init,
             dtype=self.dtype,
-            conv_general_dilated=self._convolution(*x_BxHxWxC.shape[1:]),
+            conv_general_dilated=self._convolution(x_BxHxWxC),
             name=DEPTHWISE if depthwise else "conv",
-        )(x_BxHxWxC)
+        )(x_BxHxWxC.raw if isinstance(x_BxHxWxC, Pending) else x_BxHxWxC)
         settings = {
             "use_running_average": not train,
             "momentum": self.bn_momentum,
@@ -121,11 +142,16 @@ class ConvBN(nn.Module):
         }
         if self.layers == "textbook":
             return _activation(self.activation)(nn.BatchNorm(**settings)(x))
-        return _BatchNorm(activation=self.activation, **settings)(x)
+        deferred = train and self.layers in MEMORY
+        return _BatchNorm(activation=self.activation, deferred=deferred, **settings)(x)
 
-    def _convolution(self, height: int, width: int, channels: int) -> Callable:
+    def _convolution(self, x: jax.Array | Pending) -> Callable:
+        """What `nn.Conv` takes in place of `lax.conv_general_dilated`."""
+        _, height, width, channels = x.shape
         if self.layers == "textbook":
             return lax.conv_general_dilated
+        if isinstance(x, Pending):
+            return _convolution_of(x, self.layers)
         if self.features is None:
             return _as_convolution(depthwise_conv)
         if self.kernel_size == 1 and self.stride == 1:
@@ -139,9 +165,10 @@ class _BatchNorm(nn.BatchNorm):
     """`nn.BatchNorm` and an activation in one; same parameters, same statistics; to `mnet_jax.cost` the same layer."""
 
     activation: str | None = None
+    deferred: bool = False
 
     @nn.compact
-    def __call__(self, x_BxHxWxC: jax.Array) -> jax.Array:
+    def __call__(self, x_BxHxWxC: jax.Array) -> jax.Array | Pending:
         shape = x_BxHxWxC.shape[-1:]
         mean = self.variable("batch_stats", "mean", jnp.zeros, shape, jnp.float32)
         variance = self.variable("batch_stats", "var", jnp.ones, shape, jnp.float32)
@@ -151,7 +178,11 @@ class _BatchNorm(nn.BatchNorm):
         if self.use_running_average:
             y = normalize(x_BxHxWxC, mean.value, variance.value, scale, bias, self.epsilon)
             return activation(y).astype(x_BxHxWxC.dtype)
-        y, *of_batch = batch_norm_act(x_BxHxWxC, scale, bias, self.epsilon, activation)
+        if self.deferred:
+            of_batch = moments(x_BxHxWxC)
+            y = Pending(x_BxHxWxC, *of_batch, scale, bias, self.epsilon, activation)
+        else:
+            y, *of_batch = batch_norm_act(x_BxHxWxC, scale, bias, self.epsilon, activation)
         if not self.is_initializing():
             for running, new in zip((mean, variance), of_batch, strict=True):
                 running.value = self.momentum * running.value + (1 - self.momentum) * new.astype(jnp.float32)
@@ -168,6 +199,7 @@ class SqueezeExcite(nn.Module):
 
     @nn.compact
     def __call__(self, x_BxHxWxC: jax.Array) -> jax.Array:
+        x_BxHxWxC = finished(x_BxHxWxC)
         channels = x_BxHxWxC.shape[-1]
         dense = functools.partial(nn.Dense, kernel_init=kernel_init, dtype=self.dtype)
         x_BxC = _average(x_BxHxWxC, self.dtype)
@@ -211,11 +243,30 @@ class Classifier(nn.Module):
     @nn.compact
     def __call__(self, x_BxHxWxC: jax.Array, train: bool) -> jax.Array:
         dense = functools.partial(nn.Dense, kernel_init=kernel_init, dtype=self.dtype)
-        x_BxC = _average(x_BxHxWxC, self.dtype)
+        x_BxC = _average(finished(x_BxHxWxC), self.dtype)
         if self.hidden_features:
             x_BxC = ACTIVATIONS[self.hidden_activation](dense(self.hidden_features, name="hidden")(x_BxC))
         x_BxC = nn.Dropout(self.dropout, deterministic=not train)(x_BxC)
         return dense(self.num_classes, name="logits")(x_BxC).astype(jnp.float32)
+
+
+def finished(x: jax.Array | Pending) -> jax.Array:
+    """What `ConvBN` returned, as an array; for all but another `ConvBN`."""
+    return finish(x) if isinstance(x, Pending) else x
+
+
+def _convolution_of(pending: Pending, layers: str) -> Callable:
+    """What `nn.Conv` takes in place of `lax.conv_general_dilated`, where its input is `pending.raw`."""
+
+    def conv(raw, kernel, strides, padding, *, feature_group_count, **options):
+        window, strides = kernel.shape[:2], tuple(strides)
+        depthwise = feature_group_count > 1
+        if not depthwise and (window, strides) != ((1, 1), (1, 1)):
+            return lax.conv_general_dilated(finish(pending), kernel, strides, padding, **options)
+        padding = pads_of(raw.shape[1:3], window, strides, padding)
+        return bn_conv(pending, kernel, Convolution.choose(window, strides, padding, depthwise, layers))
+
+    return conv
 
 
 def _average(x_BxHxWxC: jax.Array, dtype: Dtype) -> jax.Array:
@@ -239,6 +290,6 @@ def conv_bn(config, activation: str) -> Callable[..., ConvBN]:
         padding=config.padding,
         bn_momentum=config.bn_momentum,
         bn_epsilon=config.bn_epsilon,
-        layers=config.layers,
+        layers=formulation(config.layers, config.memory, config.platform),
         dtype=config.dtype,
     )

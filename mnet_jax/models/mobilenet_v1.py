@@ -39,7 +39,8 @@ class MobileNetV1(nn.Module):
       padding: see `layers.pads`.
       dropout: rate before the dense layer.
       bn_momentum, bn_epsilon: of the running statistics and of the variance.
-      layers: "fast" or "textbook"; see `layers.ConvBN`.
+      layers, memory: "fast" or "textbook"; "bytes" or "least"; see `layers.formulation`.
+      platform: of the devices that will run a training step; not an option of the config.
       dtype: of the computation; parameters and statistics are float32.
     """
 
@@ -55,6 +56,8 @@ class MobileNetV1(nn.Module):
     bn_momentum: float = 0.9997
     bn_epsilon: float = 1e-3
     layers: str = "fast"
+    memory: str = "bytes"
+    platform: str = "cpu"
     dtype: Any = jnp.float32
 
     @nn.compact

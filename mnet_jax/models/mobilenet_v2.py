@@ -7,7 +7,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from mnet_jax.models.layers import Classifier, conv_bn, limit_strides, make_divisible, stochastic_depth
+from mnet_jax.models.layers import Classifier, conv_bn, finished, limit_strides, make_divisible, stochastic_depth
 
 STEM_FEATURES, STEM_STRIDE = 32, 2
 LAST_FEATURES = 1280
@@ -41,7 +41,8 @@ class MobileNetV2(nn.Module):
       dropout: rate before the dense layer.
       drop_path: see `layers.stochastic_depth`; of blocks with an addition.
       bn_momentum, bn_epsilon: of the running statistics and of the variance.
-      layers: "fast" or "textbook"; see `layers.ConvBN`.
+      layers, memory: "fast" or "textbook"; "bytes" or "least"; see `layers.formulation`.
+      platform: of the devices that will run a training step; not an option of the config.
       dtype: of the computation; parameters and statistics are float32.
     """
 
@@ -60,6 +61,8 @@ class MobileNetV2(nn.Module):
     bn_momentum: float = 0.997
     bn_epsilon: float = 1e-3
     layers: str = "fast"
+    memory: str = "bytes"
+    platform: str = "cpu"
     dtype: Any = jnp.float32
 
     @nn.compact
@@ -92,10 +95,11 @@ class MobileNetV2(nn.Module):
     def _inverted_residual(self, layer, drop_path, x_BxHxWxC, features, expansion, stride, name, train):
         """Expand, filter, project linearly; add the input where the shapes agree (Figure 4d)."""
         channels = x_BxHxWxC.shape[-1]
-        y = x_BxHxWxC
+        is_residual = self.residual and stride == 1 and channels == features
+        y = x_BxHxWxC = finished(x_BxHxWxC) if is_residual else x_BxHxWxC
         if expansion > 1:
             y = layer(channels * expansion, name=f"{name}_expand")(y, train)
         y = layer(None, 3, stride, name=f"{name}_depthwise")(y, train)
         activation = None if self.linear_bottleneck else self.activation
-        y = layer(features, activation=activation, name=f"{name}_project")(y, train)
-        return x_BxHxWxC + drop_path(y) if self.residual and stride == 1 and channels == features else y
+        y = finished(layer(features, activation=activation, name=f"{name}_project")(y, train))
+        return x_BxHxWxC + drop_path(y) if is_residual else y

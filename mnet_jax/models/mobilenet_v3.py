@@ -19,6 +19,7 @@ from mnet_jax.models.layers import (
     Classifier,
     SqueezeExcite,
     conv_bn,
+    finished,
     limit_strides,
     make_divisible,
     stochastic_depth,
@@ -79,7 +80,8 @@ class MobileNetV3(nn.Module):
       dropout: rate before the last dense layer.
       drop_path: see `layers.stochastic_depth`; of blocks with an addition.
       bn_momentum, bn_epsilon: of the running statistics and of the variance.
-      layers: "fast" or "textbook"; see `layers.ConvBN`.
+      layers, memory: "fast" or "textbook"; "bytes" or "least"; see `layers.formulation`.
+      platform: of the devices that will run a training step; not an option of the config.
       dtype: of the computation; parameters and statistics are float32.
     """
 
@@ -97,6 +99,8 @@ class MobileNetV3(nn.Module):
     bn_momentum: float = 0.997
     bn_epsilon: float = 1e-3
     layers: str = "fast"
+    memory: str = "bytes"
+    platform: str = "cpu"
     dtype: Any = jnp.float32
 
     @nn.compact
@@ -122,14 +126,15 @@ class MobileNetV3(nn.Module):
         """Expand, filter, squeeze and excite, project linearly; add the input where the shapes agree (Figure 4)."""
         expansion, features, kernel_size, _, squeeze_excite, activation = block
         channels, features = x_BxHxWxC.shape[-1], self._width(features)
-        y = x_BxHxWxC
+        is_residual = stride == 1 and channels == features
+        y = x_BxHxWxC = finished(x_BxHxWxC) if is_residual else x_BxHxWxC
         if expansion > 1:
             y = layer(make_divisible(channels * expansion), activation=activation, name=f"{name}_expand")(y, train)
         y = layer(None, kernel_size, stride, activation=activation, name=f"{name}_depthwise")(y, train)
         if squeeze_excite:
             y = SqueezeExcite(self.dtype, name=f"{name}_squeeze_excite")(y)
-        y = layer(features, activation=None, name=f"{name}_project")(y, train)
-        return x_BxHxWxC + drop_path(y) if stride == 1 and channels == features else y
+        y = finished(layer(features, activation=None, name=f"{name}_project")(y, train))
+        return x_BxHxWxC + drop_path(y) if is_residual else y
 
 
 class MobileNetV3Large(MobileNetV3):

@@ -29,7 +29,7 @@ BUILT_IN = tuple(MODELS)
 
 _is_deaf: list[bool] = []  # one for each `deaf` block that is open
 
-_NO_OPTIONS = ("parent", "name", "num_classes")
+_NO_OPTIONS = ("parent", "name", "num_classes", "platform")
 _TAKEN = ("path", "spec", "fingerprint", "source")
 _KINDS = (bool, int, float, str, tuple)
 
@@ -141,18 +141,21 @@ def options(cls: type[nn.Module]) -> dict[str, Option]:
     return found
 
 
-def build(model_config, cls: type[nn.Module] | None = None) -> nn.Module:
+def build(model_config, cls: type[nn.Module] | None = None, platform: str = "cpu") -> nn.Module:
     """The network that `config.model` describes; fields left at None take the class's own default.
 
     Args:
       model_config: `config.model`.
       cls: the class; by default that of the name.
+      platform: of the devices that will run it, as JAX names it; for classes that have a field `platform`.
 
     Raises:
       UserError: no network has the name `model_config.name`.
     """
     cls = cls or find(model_config.name)
     fields = {name: model_config.get(name) for name in options(cls) if model_config.get(name) is not None}
+    if "platform" in {field.name for field in dataclasses.fields(cls)}:
+        fields["platform"] = platform
     if "dtype" in fields:
         fields["dtype"] = jnp.dtype(fields["dtype"])
     return cls(num_classes=model_config.num_classes, **fields)

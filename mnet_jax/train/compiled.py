@@ -64,7 +64,7 @@ class CompiledSteps:
         batch_size = config.train.batch_size
         check_batch(batch_size, mesh.size)
         self._config, self._threads = config, threads
-        self.model = registry.build(config.model)
+        self.model = registry.build(config.model, platform=mesh.devices.flat[0].platform)
         self.steps = in_steps(config, num_train)
         self.replicated, self.sharded = replicated_on(mesh), sharded_on(mesh)
 

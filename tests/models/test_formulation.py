@@ -1,0 +1,66 @@
+"""Every formulation of the layers is the same network: outputs, gradients, statistics, variables."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import mnet_jax
+from mnet_jax.models.layers import LAYERS, formulation
+from mnet_jax.models.ops.convolution import MEMORY
+
+NETWORKS = (
+    (mnet_jax.MobileNetV1, {"padding": "keras_v1", "shallow": True}, "bytes"),
+    (mnet_jax.MobileNetV1, {"separable": False, "shallow": True}, "least"),
+    (mnet_jax.MobileNetV2, {}, "least"),
+    (mnet_jax.MobileNetV3Small, {"padding": "symmetric"}, "bytes"),
+)
+
+
+def loss_and_gradients(module, variables, images):
+    weights = np.random.default_rng(1).normal(size=(len(images), module.num_classes))
+
+    def loss(params):
+        dropout = {"dropout": jax.random.key(3)}
+        logits, updated = module.apply(
+            {**variables, "params": params}, images, train=True, mutable="batch_stats", rngs=dropout
+        )
+        return (logits * weights).sum(), updated["batch_stats"]
+
+    return jax.jit(jax.value_and_grad(loss, has_aux=True))(variables["params"])
+
+
+def assert_close(ours, theirs, rtol):
+    """Relative to the largest value of the tree: a gradient that is nearly 0 holds rounding alone."""
+    largest = max(np.abs(leaf).max() for leaf in jax.tree.leaves(theirs))
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=0, atol=rtol * largest), ours, theirs)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("cls", "options", "memory"), NETWORKS)
+def test_on_a_gpu_it_is_the_textbooks_network(cls, options, memory):
+    with jax.enable_x64(True):
+        images = np.random.default_rng(0).normal(size=(6, 17, 16, 3))
+        theirs = cls(num_classes=3, alpha=0.25, total_stride=8, layers="textbook", dtype=jnp.float64, **options)
+        ours = theirs.clone(layers="fast", memory=memory, platform="gpu")
+        variables, our_variables = (m.init(jax.random.key(0), images[:1], train=False) for m in (theirs, ours))
+        assert jax.tree.structure(our_variables) == jax.tree.structure(variables)
+        variables = jax.tree.map(lambda leaf: leaf.astype(np.float64), variables)
+        (loss, statistics), gradients = loss_and_gradients(theirs, variables, images)
+        (our_loss, our_statistics), our_gradients = loss_and_gradients(ours, variables, images)
+        assert float(our_loss) == pytest.approx(float(loss), rel=1e-6)  # logits are single
+        assert_close(our_gradients, gradients, 1e-10)
+        assert_close(our_statistics, statistics, 1e-6)  # single
+
+
+def test_it_is_chosen_by_platform_and_config():
+    chosen = {
+        (layers, memory, platform): formulation(layers, memory, platform)
+        for layers in LAYERS
+        for memory in MEMORY
+        for platform in ("cpu", "gpu", "tpu")
+    }
+    assert {key: value for key, value in chosen.items() if value != key[0]} == {
+        ("fast", "bytes", "gpu"): "bytes",
+        ("fast", "least", "gpu"): "least",
+    }
