@@ -1,6 +1,8 @@
 """mnet_jax's own step, with its fast or its textbook layers."""
 
+from collections.abc import Mapping
 from importlib.metadata import version
+from typing import Any
 
 import jax
 import numpy as np
@@ -54,8 +56,12 @@ def versions() -> dict[str, str]:
     return {name: version(name) for name in ("jax", "jaxlib", "flax")} | {"device": device_name()}
 
 
-def task_config(task: Task, layers: str):
-    """The ImageNet preset with SGD and momentum, which every framework has, at the task's size."""
+def task_config(task: Task, layers: str, overrides: Mapping[str, Any] | None = None):
+    """The ImageNet preset with SGD and momentum, which every framework has, at the task's size.
+
+    Raises:
+      UserError: a field of the overrides, by dotted key, is not known, or a value is out of its range.
+    """
     return resolve(
         presets.get("imagenet"),
         {
@@ -68,6 +74,7 @@ def task_config(task: Task, layers: str):
             "optim.name": "sgd",
             "train.batch_size": task.batch_size,
             "train.ema_decay": 0.0,
+            **(overrides or {}),
         },
     )
 
