@@ -1,10 +1,10 @@
 """Compiles mnet_jax's training and evaluation steps for devices that need not be there, and says what XLA made of them.
 
 Each step is compiled in a process of its own, with our fast layers and with the textbook ones. The numbers are of the
-program for one device: GB moved to and from main memory (an upper bound, see `hlo.py`), GB of temporary buffers and of
-all at the peak where XLA says, kernels that move more than 1 MB, millions of cycles that libtpu estimates, seconds of
-compiling, and collectives: how many, and the MB that a device gives to them; in parentheses, how many times as much as
-textbook. Nothing runs, so nothing here is a speed.
+program for one device: GB moved to and from main memory (an upper bound, see `hlo.py`); GB of temporary buffers, of all
+that is allocated for a step, and in use at once by XLA's own account; kernels that move more than 1 MB; millions of
+cycles that libtpu estimates; CPU seconds of compiling; collectives: how many, and the MB that a device gives to them.
+In parentheses: how many times as much as textbook. Nothing runs, so nothing here is a speed.
 """
 
 import argparse
@@ -37,10 +37,11 @@ _FLAG_OF = {
 _COLUMNS = {  # of the table: (what is found, in what unit, digits)
     "GB": ("bytes", 1e9, 2),
     "temporary": ("temporary_bytes", 1e9, 2),
+    "allocated": ("allocated_bytes", 1e9, 2),
     "peak": ("peak_bytes", 1e9, 2),
     "kernels": ("large_kernels", 1, 0),
     "Mcycles": ("estimated_cycles", 1e6, 1),
-    "compile s": ("compile_seconds", 1, 1),
+    "CPU s": ("compile_cpu_seconds", 1, 1),
 }
 
 
@@ -135,7 +136,7 @@ def _print_head(cell: Cell, surroundings: Mapping[str, str]) -> None:
         f"{cell.step}{overrides}; {cell.devices} x {cell.target}"
     )
     print("  " + " ".join(f"{name}={shlex.quote(value)}" for name, value in surroundings.items()))
-    print(f"  {'':9}" + "".join(f"{name:>16}" for name in _COLUMNS) + "  collectives", flush=True)
+    print(f"  {'':9}" + "".join(f"{name:>15}" for name in _COLUMNS) + "  collectives", flush=True)
 
 
 def _row(found: dict, baseline: dict) -> str:
@@ -147,7 +148,7 @@ def _row(found: dict, baseline: dict) -> str:
         ratio = f" ({value / beside:.2f})" if value and beside else ""
         cells.append("-" if value is None else f"{value / unit:.{digits}f}{ratio}")
     sent = [f"{one['number']} {kind} {one['bytes'] / 1e6:.2f} MB" for kind, one in found["collectives"].items()]
-    return "".join(f"{cell:>16}" for cell in cells) + f"  {', '.join(sent) or 'none'}"
+    return "".join(f"{cell:>15}" for cell in cells) + f"  {', '.join(sent) or 'none'}"
 
 
 if __name__ == "__main__":

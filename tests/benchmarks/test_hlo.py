@@ -64,7 +64,9 @@ def test_on_chip_memory_is_not_counted():
 def test_tiles_are_stored_whole():
     assert moved("%p = bf16[3,130]{1,0:T(8,128)(2,1)} parameter(0)", "ROOT %n = f32[1] negate(%p)") == 2 * 8 * 256 + 4
     assert moved("%p = f32[3,130]{0,1:T(8,128)} parameter(0)", "ROOT %n = f32[1] negate(%p)") == 4 * 128 * 136 + 4
-    assert moved("%p = u8[2,3,5]{2,1,0:T(4,8)} parameter(0)", "ROOT %n = pred[1]{0:T(512)} negate(%p)") == 2 * 4 * 8 + 512
+    assert (
+        moved("%p = u8[2,3,5]{2,1,0:T(4,8)} parameter(0)", "ROOT %n = pred[1]{0:T(512)} negate(%p)") == 2 * 4 * 8 + 512
+    )
 
 
 @pytest.mark.parametrize(
