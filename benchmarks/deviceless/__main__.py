@@ -8,7 +8,6 @@ In parentheses: how many times as much as textbook. Nothing runs, so nothing her
 """
 
 import argparse
-import ast
 import dataclasses
 import itertools
 import json
@@ -90,16 +89,13 @@ def _parse() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def _override(text: str) -> tuple[str, Any]:
+def _override(text: str) -> tuple[str, str]:
     key, equals, value = text.partition("=")
     if not (key and equals):
         raise argparse.ArgumentTypeError(f"{text!r} is not FIELD=VALUE, such as train.ema_decay=0.9999")
     if key in _FLAG_OF:
         raise argparse.ArgumentTypeError(f"{text!r}: {key} is set by {_FLAG_OF[key]}")
-    try:
-        return key, ast.literal_eval(value)
-    except (SyntaxError, ValueError):
-        return key, value
+    return key, value
 
 
 def _cells(args: argparse.Namespace) -> Iterator[Cell]:

@@ -3,6 +3,7 @@
 python -m benchmarks.deviceless.worker CELL_AS_JSON LAYERS
 """
 
+import ast
 import dataclasses
 import json
 import os
@@ -34,7 +35,7 @@ class Cell:
       batch_size: images per device.
       devices, target: how many of which.
       step: "train" or "eval".
-      overrides: of other fields of the config, by dotted key.
+      overrides: of other fields of the config, by dotted key; Python's literals, or words as they are.
     """
 
     model: str
@@ -45,7 +46,7 @@ class Cell:
     devices: int
     target: str
     step: str
-    overrides: Mapping[str, Any]
+    overrides: Mapping[str, str]
 
     def config(self, layers: str) -> ConfigDict:
         """Resolved, with "fast" or "textbook" layers.
@@ -54,7 +55,14 @@ class Cell:
           UserError: a field is not known, or a value is out of its range.
         """
         task = Task(self.model, self.alpha, self.input_size, self.batch_size * self.devices, self.dtype)
-        return task_config(task, layers, self.overrides)
+        return task_config(task, layers, {key: _value(text) for key, text in self.overrides.items()})
+
+
+def _value(text: str) -> Any:
+    try:
+        return ast.literal_eval(text)
+    except (SyntaxError, ValueError):
+        return text
 
 
 class Later:

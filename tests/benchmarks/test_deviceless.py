@@ -52,9 +52,15 @@ def test_a_step_that_does_not_compile_is_a_row_that_says_so(monkeypatch, tmp_pat
     assert all(row.endswith("does not compile: exit code 3: killed by nobody") for row in rows)
 
 
-def test_what_xla_raises_is_found(monkeypatch):
-    cell = Cell("mobilenet_v1", 0.25, 32, "float32", 4, 1, "cpu", "eval", {"model.nonsense": 1})
+def test_what_a_process_raises_is_found():
+    cell = Cell("mobilenet_v1", 0.25, 32, "float32", 4, 1, "cpu", "eval", {"model.nonsense": "1"})
     assert command_of.compiled(cell, "fast")["error"].startswith("UserError: ")
+
+
+def test_overrides_are_literals_or_words():
+    overrides = {"optim.name": "rmsprop", "train.ema_decay": "0.9", "model.shallow": "True"}
+    config = Cell("mobilenet_v1", 0.25, 32, "float32", 4, 1, "cpu", "eval", overrides).config("fast")
+    assert (config.optim.name, config.train.ema_decay, config.model.shallow) == ("rmsprop", 0.9, True)
 
 
 @pytest.mark.parametrize(

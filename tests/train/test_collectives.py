@@ -25,7 +25,7 @@ def names_of_its_own(monkeypatch):
 
 
 def steps_for(model, devices):
-    cell = Cell(model, 0.25, 16, "float32", PER_DEVICE, devices, "cpu", "train", {"model.num_classes": 10})
+    cell = Cell(model, 0.25, 16, "float32", PER_DEVICE, devices, "cpu", "train", {"model.num_classes": "10"})
     return steps_of(cell.config("fast"), jax.devices()[:devices])
 
 
