@@ -57,10 +57,13 @@ def main() -> None:
         for cell in cells:
             cell.config(_BASELINE)
         for cell in cells:
-            surroundings = environment(cell.target, cell.devices)
             found: dict[str, dict] = {}
-            report["cells"].append({**dataclasses.asdict(cell), "environment": surroundings, "compiled": found})
-            _print_head(cell, surroundings)
+            surroundings = {
+                "environment": environment(cell.target, cell.devices),
+                "compiler_options": dict(TARGETS[cell.target].compiler_options),
+            }
+            report["cells"].append(dataclasses.asdict(cell) | surroundings | {"compiled": found})
+            _print_head(cell, **surroundings)
             for name in layers:
                 found[name] = compiled(cell, name)
                 print(f"  {name:9}{_row(found[name], found[_BASELINE])}", flush=True)
@@ -125,13 +128,14 @@ def compiled(cell: Cell, layers: str) -> dict[str, Any]:
     return json.loads(done.stdout)
 
 
-def _print_head(cell: Cell, surroundings: Mapping[str, str]) -> None:
+def _print_head(cell: Cell, environment: Mapping[str, str], compiler_options: Mapping[str, bool]) -> None:
     overrides = "".join(f", {key}={value}" for key, value in cell.overrides.items())
     print(
         f"\n{cell.model} {cell.alpha:g} at {cell.input_size}, batch {cell.batch_size} a device, {cell.dtype}, "
         f"{cell.step}{overrides}; {cell.devices} x {cell.target}"
     )
-    print("  " + " ".join(f"{name}={shlex.quote(value)}" for name, value in surroundings.items()))
+    settings = [f"{name}={shlex.quote(value)}" for name, value in environment.items()]
+    print("  " + " ".join([*settings, *(f"{name}={value}" for name, value in compiler_options.items())]))
     print(f"  {'':9}" + "".join(f"{name:>15}" for name in _COLUMNS) + "  collectives", flush=True)
 
 
