@@ -13,6 +13,7 @@ _OPTIONS: dict[str, tuple[Range | Choices | None, str]] = {
     "drop_path": (FRACTION, "Rate of the last block's stochastic depth, which rises from 0 at the first."),
     "bn_momentum": (FRACTION, "Decay of the running statistics of batch normalisation."),
     "bn_epsilon": (POSITIVE, "Added to the variance in batch normalisation."),
+    "bn_group": (NOT_NEGATIVE, "Images that are normalised together (ghost batches); 0 for all of a batch."),
     "layers": (Choices(LAYERS), "Our operations, or those of Flax."),
     "memory": (Choices(MEMORY), "On a GPU: a training step of the fewest bytes moved, or of the least memory."),
     "dtype": (Choices(("float32", "bfloat16")), "Of the computation; parameters are float32."),

@@ -261,5 +261,10 @@ def _check_together(config: ConfigDict) -> None:
             f"config.train.precise_bn_images={config.train.precise_bn_images}: must be 0, or one batch at least "
             f"(config.train.batch_size={config.train.batch_size})"
         )
+    if config.model.name in registry.BUILT_IN and config.model.bn_group and config.model.layers == "textbook":
+        raise UserError(
+            f"config.model.bn_group={config.model.bn_group}: must be 0 with config.model.layers='textbook', as "
+            "flax's BatchNorm knows no groups; 'fast' does"
+        )
     if config.train.epochs == 0 and config.train.init_from is None:
         raise UserError("config.train.epochs=0.0: must be positive where config.train.init_from names no weights")

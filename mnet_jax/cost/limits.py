@@ -11,7 +11,7 @@ _OF_A_PARAMETER = 4 + 4  # bytes, with its gradient; the norm needs all of them 
 _OF_A_VALUE = 2  # of an activation, at least
 
 
-def check(name: str, config: ConfigDict, cost: Cost, memory: int) -> None:
+def check(name: str, config: ConfigDict, cost: Cost, memory: int, together: int | None = None) -> None:
     """Refuses a trial that batch normalisation would teach nothing, and one that has no room.
 
     Args:
@@ -19,6 +19,7 @@ def check(name: str, config: ConfigDict, cost: Cost, memory: int) -> None:
       config: resolved.
       cost: of its network.
       memory: of the devices that train it, together, in bytes; 0 where it is not known.
+      together: images that are normalised together; by default the batch.
 
     Raises:
       UserError: the message has the numbers.
@@ -27,10 +28,13 @@ def check(name: str, config: ConfigDict, cost: Cost, memory: int) -> None:
         return
     batch_size = config.train.batch_size
     for layer in cost.layers:
-        if layer.kind == "batch_norm" and batch_size * math.prod(layer.output_shape[:-1]) == 1:
+        if layer.kind == "batch_norm" and (together or batch_size) * math.prod(layer.output_shape[:-1]) == 1:
+            word, key, value = "batch", "train.batch_size", batch_size
+            if config.model.get("bn_group") == 1:
+                word, key, value = "group", "model.bn_group", 1
             raise UserError(
-                f"config.train.batch_size={batch_size}: {layer.name} of trial {name} normalises one value per channel, "
-                "its own mean; the smallest batch is --config.train.batch_size=2"
+                f"config.{key}={value}: {layer.name} of trial {name} normalises one value per channel, its own mean; "
+                f"the smallest {word} is --config.{key}={2 * value}"
             )
     largest = max(cost.layers, key=lambda layer: math.prod(layer.output_shape))
     least = _OF_A_PARAMETER * cost.params + _OF_A_VALUE * batch_size * math.prod(largest.output_shape)

@@ -18,6 +18,7 @@ from mnet_jax.models.ops.bn_conv import Pending, bn_conv, finish, moments
 from mnet_jax.models.ops.convolution import MEMORY, Convolution
 from mnet_jax.models.ops.depthwise import depthwise_conv
 from mnet_jax.models.ops.im2col import im2col_conv
+from mnet_jax.models.ops.in_groups import in_groups
 from mnet_jax.models.ops.padding import pads_of
 from mnet_jax.models.ops.pointwise import pointwise_conv
 
@@ -103,6 +104,7 @@ class ConvBN(nn.Module):
       padding: one of `PADDINGS`; see `pads`.
       bn_momentum: decay of the running statistics.
       bn_epsilon: added to the variance.
+      bn_group: consecutive images that are normalised together, in training; 0 for the whole batch.
       layers: what `formulation` returns. With one of `MEMORY` a training step gets and returns `Pending` maps.
       dtype: of the computation; parameters and statistics are float32.
     """
@@ -114,6 +116,7 @@ class ConvBN(nn.Module):
     padding: str = "same"
     bn_momentum: float = 0.99
     bn_epsilon: float = 1e-3
+    bn_group: int = 0
     layers: str = "fast"
     dtype: Dtype = jnp.float32
 
@@ -142,8 +145,8 @@ class ConvBN(nn.Module):
         }
         if self.layers == "textbook":
             return _activation(self.activation)(nn.BatchNorm(**settings)(x))
-        deferred = train and self.layers in MEMORY
-        return _BatchNorm(activation=self.activation, deferred=deferred, **settings)(x)
+        deferred = train and self.layers in MEMORY and not self.bn_group
+        return _BatchNorm(activation=self.activation, group=self.bn_group, deferred=deferred, **settings)(x)
 
     def _convolution(self, x: jax.Array | Pending) -> Callable:
         """What `nn.Conv` takes in place of `lax.conv_general_dilated`."""
@@ -165,6 +168,7 @@ class _BatchNorm(nn.BatchNorm):
     """`nn.BatchNorm` and an activation in one; same parameters, same statistics; to `mnet_jax.cost` the same layer."""
 
     activation: str | None = None
+    group: int = 0
     deferred: bool = False
 
     @nn.compact
@@ -182,7 +186,7 @@ class _BatchNorm(nn.BatchNorm):
             of_batch = moments(x_BxHxWxC)
             y = Pending(x_BxHxWxC, *of_batch, scale, bias, self.epsilon, activation)
         else:
-            y, *of_batch = batch_norm_act(x_BxHxWxC, scale, bias, self.epsilon, activation)
+            y, *of_batch = in_groups(batch_norm_act, self.group)(x_BxHxWxC, scale, bias, self.epsilon, activation)
         if not self.is_initializing():
             for running, new in zip((mean, variance), of_batch, strict=True):
                 running.value = self.momentum * running.value + (1 - self.momentum) * new.astype(jnp.float32)
@@ -290,6 +294,7 @@ def conv_bn(config, activation: str) -> Callable[..., ConvBN]:
         padding=config.padding,
         bn_momentum=config.bn_momentum,
         bn_epsilon=config.bn_epsilon,
+        bn_group=config.bn_group,
         layers=formulation(config.layers, config.memory, config.platform),
         dtype=config.dtype,
     )

@@ -39,6 +39,7 @@ class MobileNetV1(nn.Module):
       padding: see `layers.pads`.
       dropout: rate before the dense layer.
       bn_momentum, bn_epsilon: of the running statistics and of the variance.
+      bn_group: see `layers.ConvBN`.
       layers, memory: "fast" or "textbook"; "bytes" or "least"; see `layers.formulation`.
       platform: of the devices that will run a training step; not an option of the config.
       dtype: of the computation; parameters and statistics are float32.
@@ -55,6 +56,7 @@ class MobileNetV1(nn.Module):
     dropout: float = 0.001
     bn_momentum: float = 0.9997
     bn_epsilon: float = 1e-3
+    bn_group: int = 0
     layers: str = "fast"
     memory: str = "bytes"
     platform: str = "cpu"

@@ -41,6 +41,7 @@ class MobileNetV2(nn.Module):
       dropout: rate before the dense layer.
       drop_path: see `layers.stochastic_depth`; of blocks with an addition.
       bn_momentum, bn_epsilon: of the running statistics and of the variance.
+      bn_group: see `layers.ConvBN`.
       layers, memory: "fast" or "textbook"; "bytes" or "least"; see `layers.formulation`.
       platform: of the devices that will run a training step; not an option of the config.
       dtype: of the computation; parameters and statistics are float32.
@@ -60,6 +61,7 @@ class MobileNetV2(nn.Module):
     drop_path: float = 0.0
     bn_momentum: float = 0.997
     bn_epsilon: float = 1e-3
+    bn_group: int = 0
     layers: str = "fast"
     memory: str = "bytes"
     platform: str = "cpu"

@@ -85,7 +85,7 @@ def _dry_run(config, grid, workdir) -> int:
     capacity = registry.find(_launcher(config), folder)(config.launch, workdir).capacity()
     todo = not_done(known, workdir, flags.FLAGS.retry)
     for name, trial in todo.items():
-        check_fits(name, trial, capacity.num_devices, capacity.memory)
+        check_fits(workdir.trial(name), trial, capacity.num_devices, capacity.memory)
     groups = plan.groups(todo, config.launch.trials_per_stream, capacity.places)
     later = sum(map(plan.predicted_cost, waiting.values()))
     print(*_plan_lines(groups, capacity.places, later), sep="\n")

@@ -13,7 +13,6 @@ from ml_collections import ConfigDict
 from mnet_jax.config.identity import ORDER
 from mnet_jax.cost import limits
 from mnet_jax.cost.layers import as_dict, count_network
-from mnet_jax.devices.mesh import check_batch
 from mnet_jax.devices.signals import Interrupted, Interruption
 from mnet_jax.errors import UserError, nearest
 from mnet_jax.report import findings, plots, tuning
@@ -25,7 +24,7 @@ from mnet_jax.sweep.progress import Progress
 from mnet_jax.sweep.sources import check_sources, keep_source
 from mnet_jax.sweep.trackers.registry import Tracking, check_trackers
 from mnet_jax.sweep.tune import Tuning
-from mnet_jax.train import inputs
+from mnet_jax.train import bn_devices, inputs
 from mnet_jax.workdir import predictions, results
 from mnet_jax.workdir.files import DIVERGED, DONE, FAILED, TrialFolder, Workdir
 from mnet_jax.workdir.software import command, software
@@ -103,7 +102,7 @@ def _prepared(trials: Mapping[str, ConfigDict], workdir: Workdir, engine: Launch
         capacity = engine.capacity()
     counted.result()
     for name, trial in not_done(trials, workdir, retry).items():
-        check_fits(name, trial, capacity.num_devices, capacity.memory)
+        check_fits(workdir.trial(name), trial, capacity.num_devices, capacity.memory)
     with _told(workdir):
         inputs.prepare(*trials.values())
     return capacity
@@ -226,14 +225,21 @@ def is_done(folder: TrialFolder, trial: ConfigDict) -> bool:
     return bool(folder.validation()) if trial.tuning else folder.status() == DONE
 
 
-def check_fits(name: str, trial: ConfigDict, num_devices: int, memory: int) -> None:
+def check_fits(folder: TrialFolder, trial: ConfigDict, num_devices: int, memory: int) -> None:
     """Refuses a trial that the devices of a process cannot train; their memory is in bytes, together.
 
     Raises:
-      UserError: its batch is no multiple of them, it has no room, or it would learn nothing.
+      UserError: its batch is no multiple of them or cannot be normalised in such groups, it has no room, it would learn
+        nothing, or it was begun on another number of devices and each keeps statistics of its own.
     """
-    check_batch(trial.train.batch_size, num_devices)
-    limits.check(name, trial, count_network(trial), memory)
+    together = bn_devices.images_together(trial, num_devices)
+    limits.check(folder.name, trial, count_network(trial), memory, together)
+    if bn_devices.is_local(trial) and folder.saved_step():
+        from mnet_jax.train.checkpoint import Checkpoints
+
+        checkpoints = Checkpoints(folder.checkpoints_path, read_only=True)
+        bn_devices.check_goes_on(folder.name, trial, checkpoints, num_devices)
+        checkpoints.close()
 
 
 def mend(workdir: Workdir) -> None:

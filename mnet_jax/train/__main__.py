@@ -45,7 +45,7 @@ def _train(config, workdir) -> int:
     (name,) = directory.known_as([f"base-{trial_hash(config)}"])
     folder, cost = directory.trial(name), count_network(config)
     if folder.status() != DONE:
-        check_fits(name, config, *multihost.devices())
+        check_fits(folder, config, *multihost.devices())
     inputs.prepare(config)
     with directory.locked() if multihost.is_writer() else contextlib.nullcontext():
         if multihost.is_writer():

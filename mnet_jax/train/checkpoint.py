@@ -55,6 +55,11 @@ class Checkpoints:
         """The step of the newest checkpoint, sound or not; None where there is none."""
         return self._manager.latest_step()
 
+    def saved(self) -> Any | None:
+        """What is known of each array of the newest sound state, `shape` and `dtype`; None where there is none."""
+        step = self._newest_sound(set())
+        return None if step is None else self._manager.item_metadata(step)["state"].tree
+
     def save(self, step: int, state: Any, clock: Clock, anew: bool = False) -> None:
         """Saves a pytree of arrays and the fields of the trial's `clock.Clock`.
 

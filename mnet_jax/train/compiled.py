@@ -17,9 +17,9 @@ from jax.sharding import Mesh
 from ml_collections import ConfigDict
 
 from mnet_jax.config.durations import in_steps
-from mnet_jax.devices.mesh import check_batch, replicated_on, sharded_on
+from mnet_jax.devices.mesh import replicated_on, sharded_on
 from mnet_jax.models import registry
-from mnet_jax.train import hyperparameters, optim, precise_bn, step
+from mnet_jax.train import bn_devices, hyperparameters, optim, precise_bn, step
 
 
 @contextlib.contextmanager
@@ -40,7 +40,9 @@ class CompiledSteps:
     Attributes:
       model: the network.
       steps: the durations.
-      replicated, sharded: where states and batches are.
+      replicated, sharded: where variables and batches are.
+      of_state: where each array of a state is.
+      num_devices: of the mesh.
       abstract_state, abstract_batch: the shapes of a `step.TrainState` and of a training batch.
       create: `(seed) -> state`.
       eval_step: `(variables, batch) -> sums`, see `step.make_eval_step`.
@@ -59,11 +61,13 @@ class CompiledSteps:
           threads: that compile.
 
         Raises:
-          UserError: the batch cannot be split among the devices, or the network cannot be trained or evaluated.
+          UserError: the batch cannot be split among the devices, or a device's into groups, or the network cannot be
+            trained or evaluated.
         """
         batch_size = config.train.batch_size
-        check_batch(batch_size, mesh.size)
-        self._config, self._threads = config, threads
+        together = bn_devices.images_together(config, mesh.size)
+        self._config, self._threads, self.num_devices = config, threads, mesh.size
+        self._local_on = mesh if bn_devices.is_local(config) and mesh.size > 1 else None
         self.model = registry.build(config.model, platform=mesh.devices.flat[0].platform)
         self.steps = in_steps(config, num_train)
         self.replicated, self.sharded = replicated_on(mesh), sharded_on(mesh)
@@ -71,40 +75,61 @@ class CompiledSteps:
         optimizer, _ = optim.build(config.optim, self.steps)
 
         def create(seed):
-            return step.create_state(self.model, optimizer, config, seed)
+            state = step.create_state(self.model, optimizer, config, seed)
+            return bn_devices.spread(state, mesh.size) if self._local_on else state
 
         seed = jax.ShapeDtypeStruct((), np.int32)
         self.abstract_state = jax.eval_shape(create, seed)
+        self.of_state = bn_devices.shardings(self.abstract_state, mesh, local=self._local_on is not None)
         side, channels = config.data.image_size, config.data.channels
         self.abstract_batch = {
             "image": jax.ShapeDtypeStruct((batch_size, side, side, channels), np.uint8),
             "label": jax.ShapeDtypeStruct((batch_size,), np.int32),
         }
-        self.create = self.compile(create, (self.replicated,), seed)
+        self.create = self.compile(create, (self.replicated,), seed, out_shardings=self.of_state)
+        variables = self.abstract_state.evaluated()
+        if self._local_on:
+            of_variables = bn_devices.shardings(variables, mesh, local=True)
+            self._average = self.compile(bn_devices.averaged, (of_variables,), variables)
+            variables = jax.eval_shape(bn_devices.averaged, variables)
         self.eval_step = self.compile(
             step.make_eval_step(self.model, config),
             (self.replicated, self.sharded),
-            self.abstract_state.evaluated(),
+            variables,
             self.abstract_batch | {"mask": jax.ShapeDtypeStruct((batch_size,), np.float32)},
         )
         self.precise_batches = precise_bn.num_batches(config, num_train)
         if self.precise_batches:
             state = self.abstract_state
             self.precise_step = self.compile(
-                precise_bn.make_precise_step(self.model, config),
+                precise_bn.make_precise_step(self.model, config, together),
                 (self.replicated, self.replicated, self.replicated, self.sharded),
-                *(state.evaluated(), state.rng, state.step, self.abstract_batch),
+                *(variables, state.rng, state.step, self.abstract_batch),
             )
+
+    def evaluated(self, state: step.TrainState) -> Any:
+        """{"params", "batch_stats"} that are evaluated; the mean of the devices' statistics where each has its own."""
+        variables = state.evaluated()
+        return self._average.result()(variables) if self._local_on else variables
+
+    def as_kept(self, variables: Any) -> Any:
+        """{"params", "batch_stats"} as a state keeps them on the devices; each gets a copy where each has its own."""
+        variables = jax.device_put(variables, self.replicated)
+        if not self._local_on:
+            return variables
+        shardings = bn_devices.shardings(variables, self._local_on, local=True)
+        return jax.jit(bn_devices.spread, static_argnums=1, out_shardings=shardings)(variables, self.num_devices)
 
     @functools.cached_property
     def train_step(self) -> concurrent.futures.Future:
         """`update`, compiled from the first look on; the state is given away."""
         return self.compile(
             self.update,
-            (self.replicated, self.replicated, self.sharded),
+            (self.of_state, self.replicated, self.sharded),
             self.abstract_state,
             hyperparameters.values_of(self._config),
             self.abstract_batch,
+            out_shardings=(self.of_state, self.replicated),
             donate_argnums=0,
         )
 
@@ -112,18 +137,20 @@ class CompiledSteps:
         """`(state, hyperparameters, batch) -> (state, metrics)`, to be traced; see `step.make_train_step`."""
         config = hyperparameters.with_values(self._config, values)
         optimizer, _ = optim.build(config.optim, self.steps)
-        return step.make_train_step(self.model, optimizer, config)(state, batch)
+        return step.make_train_step(self.model, optimizer, config, self._local_on)(state, batch)
 
     def compile(
-        self, function: Callable, in_shardings: tuple, *arguments: Any, **options: Any
+        self, function: Callable, in_shardings: tuple, *arguments: Any, out_shardings: Any = None, **options: Any
     ) -> concurrent.futures.Future:
         """Traces a function and begins to compile it.
 
         Args:
-          function: returns what is replicated on the devices.
+          function: of arrays on the devices.
           in_shardings: of each argument.
           arguments: arrays or their shapes.
+          out_shardings: of what it returns; by default it is replicated.
           options: of `jax.jit`.
         """
-        jitted = jax.jit(function, in_shardings=in_shardings, out_shardings=self.replicated, **options)
+        out_shardings = self.replicated if out_shardings is None else out_shardings
+        jitted = jax.jit(function, in_shardings=in_shardings, out_shardings=out_shardings, **options)
         return self._threads.submit(jitted.lower(*arguments).compile)

@@ -39,7 +39,7 @@ def prepare(*configs: ConfigDict) -> None:
     Raises:
       UserError: raw files are missing or damaged, a split is empty, a trial run of tuning would choose on images of
         another split, a batch has more images than the training split, the network has no statistics to estimate anew,
-        or the weights do not fit it.
+        or none that devices could have alone, or the weights do not fit it.
     """
     num_train: dict[str, int] = {}
     checked: set[str] = set()
@@ -51,7 +51,8 @@ def prepare(*configs: ConfigDict) -> None:
         if trains:
             _check_steps(config, num_train[data])
         network = json.dumps([config.model.to_dict(), config.data.channels, config.input_size, trains])
-        if trains and config.train.precise_bn_images and f"statistics {network}" not in checked:
+        needs_statistics = config.train.precise_bn_images or config.model.bn_devices == "local"
+        if trains and needs_statistics and f"statistics {network}" not in checked:
             from mnet_jax.train import precise_bn
 
             precise_bn.check(config)

@@ -107,7 +107,7 @@ class _Loop:
             finals = [trial for trial in self._trials if not trial.config.tuning]
             for trial, variables, scores in self._evaluate(finals, self._config.data.test_split):
                 with self._recorded(trial.folder):
-                    trial.finish(self._state_of(trial).with_evaluated(variables), scores)
+                    trial.finish(self._state_of(trial), variables, scores)
             for trial in [trial for trial in self._trials if trial.config.tuning]:
                 with self._recorded(trial.folder):
                     trial.end_tuning()

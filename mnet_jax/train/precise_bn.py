@@ -6,7 +6,6 @@ variance of their means. Variances are biased, as those of Flax are; PyTorch's a
 first steps of the training, augmented as then but not mixed, so the statistics are a function of weights and config.
 """
 
-import functools
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -15,11 +14,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import traverse_util
+from jax import lax
 from ml_collections import ConfigDict
 
 from mnet_jax.data.augment import augment
 from mnet_jax.errors import UserError
-from mnet_jax.models import registry
+from mnet_jax.train.bn_devices import abstract_statistics
 from mnet_jax.train.step import TrainState, keys_of_step
 
 Variables = Mapping[str, Any]
@@ -30,7 +30,7 @@ class Estimate:
 
     Attributes:
       num_batches: that it takes; 0 leaves the running statistics.
-      variables: {"params", "batch_stats"}; moving averages where the trial has them.
+      variables: {"params", "batch_stats"}; moving averages where the trial has them, of all devices together.
     """
 
     def __init__(self, compiled, state: TrainState):
@@ -41,7 +41,7 @@ class Estimate:
           state: of the trial, which stays as it is.
         """
         self.num_batches = compiled.precise_batches
-        self.variables = state.evaluated()
+        self.variables = compiled.evaluated(state)
         self._rng = state.rng
         self._step = compiled.precise_step.result() if self.num_batches else None
 
@@ -64,18 +64,16 @@ def num_batches(config: ConfigDict, num_train: int) -> int:
 
 
 def check(config: ConfigDict) -> None:
-    """Raises UserError where the network of a resolved config has no statistics to estimate."""
-    images = jax.ShapeDtypeStruct((1, config.input_size, config.input_size, config.data.channels), jnp.float32)
-    init = functools.partial(registry.build(config.model).init, train=False)
-    if "batch_stats" not in jax.eval_shape(init, jax.random.PRNGKey(0), images):
-        raise UserError(
-            f"config.train.precise_bn_images={config.train.precise_bn_images}: must be 0, network {config.model.name} "
-            "has no batch statistics"
-        )
+    """Raises UserError where a resolved config asks for something of the statistics of a network that has none."""
+    if not abstract_statistics(config):
+        asked = "model.bn_devices='local': must be 'global'"
+        if config.train.precise_bn_images:
+            asked = f"train.precise_bn_images={config.train.precise_bn_images}: must be 0"
+        raise UserError(f"config.{asked}, network {config.model.name} has no batch statistics")
 
 
 def make_precise_step(
-    model: nn.Module, config: ConfigDict
+    model: nn.Module, config: ConfigDict, together: int
 ) -> Callable[[Variables, jax.Array, jax.Array, Mapping[str, jax.Array]], Any]:
     """`precise_step(variables, rng, step, batch) -> batch_stats`: those of `variables`, and of one batch more.
 
@@ -86,16 +84,32 @@ def make_precise_step(
     Args:
       model: as in `step.create_state`.
       config: resolved; `input_size` and `config.data`.
+      together: images that the training normalises together; each so many are a batch by themselves here.
     """
 
-    def precise_step(variables, rng, step, batch):
-        augment_key, dropout_key, _ = keys_of_step(rng, step)
-        images = augment(batch["image"], augment_key, config.data, config.input_size)
+    def statistics(variables, images, dropout_key):
         with nn.intercept_methods(_forget):
             _, updated = model.apply(
                 variables, images, train=True, mutable=["batch_stats"], rngs={"dropout": dropout_key}
             )
-        return joined(variables["batch_stats"], updated["batch_stats"], step)
+        return updated["batch_stats"]
+
+    def precise_step(variables, rng, step, batch):
+        augment_key, dropout_key, _ = keys_of_step(rng, step)
+        images = augment(batch["image"], augment_key, config.data, config.input_size)
+        parts = len(images) // together
+        if parts == 1:
+            return joined(variables["batch_stats"], statistics(variables, images, dropout_key), step)
+        keys = jax.vmap(jax.random.fold_in, (None, 0))(dropout_key, jnp.arange(parts))
+        images = images.reshape(parts, together, *images.shape[1:])
+        of_parts = jax.vmap(statistics, (None, 0, 0))(variables, images, keys)
+
+        def add(joined_and_count, of_part):
+            before, count = joined_and_count
+            return (joined(before, of_part, count), count + 1), None
+
+        (batch_stats, _), _ = lax.scan(add, (variables["batch_stats"], step * parts), of_parts)
+        return batch_stats
 
     return precise_step
 

@@ -11,6 +11,7 @@ import jax
 import jax.numpy as jnp
 
 from mnet_jax.config.identity import compile_key
+from mnet_jax.train import bn_devices
 from mnet_jax.train.hyperparameters import values_of
 from mnet_jax.train.units import Alone, Unit
 
@@ -31,11 +32,14 @@ class Replicates(Unit):
     def __init__(self, units: Sequence[Alone]):
         """Takes over the states of units that are alike."""
         trials = [unit.trials[0] for unit in units]
-        super().__init__(trials, jax.tree.map(lambda *leaves: jnp.stack(leaves), *(unit.state for unit in units)))
+        of_state = trials[0].compiled.of_state
+        self._of_states = bn_devices.stacked(of_state)
+        states = jax.tree.map(lambda *leaves: jnp.stack(leaves), *(unit.state for unit in units))
+        super().__init__(trials, jax.device_put(states, self._of_states))
         values = [values_of(trial.config) for trial in trials]
         self._hyperparameters = jax.tree.map(lambda *numbers: jnp.stack(numbers), *values)
         self._rows = {trial: row for row, trial in enumerate(trials)}
-        self._take = jax.jit(lambda states, row: jax.tree.map(lambda leaf: leaf[row], states))
+        self._take = jax.jit(lambda states, row: jax.tree.map(lambda leaf: leaf[row], states), out_shardings=of_state)
 
     def update(self, batch):
         self.state, metrics = self._train_step.result()(self.state, self._hyperparameters, batch)
@@ -48,10 +52,11 @@ class Replicates(Unit):
         compiled = self.trials[0].compiled
         return compiled.compile(
             _vmapped(compiled.update),
-            (compiled.replicated, compiled.replicated, compiled.sharded),
+            (self._of_states, compiled.replicated, compiled.sharded),
             self.state,
             self._hyperparameters,
             compiled.abstract_batch,
+            out_shardings=(self._of_states, compiled.replicated),
             donate_argnums=0,
         )
 

@@ -8,11 +8,13 @@ import flax.struct
 import jax
 import jax.numpy as jnp
 import optax
+from jax.sharding import Mesh
 from ml_collections import ConfigDict
 
 from mnet_jax.data.augment import augment, standardize
 from mnet_jax.data.mixing import mix
 from mnet_jax.errors import UserError
+from mnet_jax.train.bn_devices import on_each_device
 
 Metrics = dict[str, jax.Array]
 
@@ -23,7 +25,8 @@ class TrainState:
 
     Attributes:
       step: updates done so far, int32.
-      params, batch_stats: of the network; `batch_stats` is empty where it has none.
+      params, batch_stats: of the network; `batch_stats` is empty where it has none, and has those of each device where
+        these are local (`bn_devices`).
       opt_state: of the optimizer.
       ema: moving averages {"params", "batch_stats"}, or None where `config.train.ema_decay` is 0.
       rng: raw random key; a step draws from `fold_in(rng, step)`, so it never changes.
@@ -84,7 +87,7 @@ def keys_of_step(rng: jax.Array, step: jax.Array) -> jax.Array:
 
 
 def make_train_step(
-    model: nn.Module, optimizer: optax.GradientTransformation, config: ConfigDict
+    model: nn.Module, optimizer: optax.GradientTransformation, config: ConfigDict, local_on: Mesh | None = None
 ) -> Callable[[TrainState, Mapping[str, jax.Array]], tuple[TrainState, Metrics]]:
     """`train_step(state, batch) -> (state, metrics)`.
 
@@ -96,11 +99,12 @@ def make_train_step(
       model: as in `create_state`.
       optimizer: as `optim.build` makes it.
       config: resolved; where replicates differ, a traced scalar may stand for a number.
+      local_on: devices of which each normalises its own images; see `bn_devices.on_each_device`.
     """
 
-    def loss_of(params, state, images, targets, dropout_key):
+    def loss_of(params, batch_stats, images, targets, dropout_key):
         logits, updated = model.apply(
-            {"params": params, "batch_stats": state.batch_stats},
+            {"params": params, "batch_stats": batch_stats},
             images,
             train=True,
             mutable=["batch_stats"],
@@ -110,13 +114,19 @@ def make_train_step(
         targets = optax.smooth_labels(targets, config.train.label_smoothing)
         return optax.softmax_cross_entropy(logits, targets).mean(), updated.get("batch_stats", {})
 
+    def gradient(params, batch_stats, images, targets, keys):
+        dropout_key, mixing_key = keys
+        images, targets = mix(images, targets, mixing_key, config.train.mixup_alpha, config.train.cutmix_alpha)
+        return jax.value_and_grad(loss_of, has_aux=True)(params, batch_stats, images, targets, dropout_key)
+
+    if local_on is not None:
+        gradient = on_each_device(gradient, local_on)
+
     def train_step(state, batch):
-        augment_key, dropout_key, mixing_key = keys_of_step(state.rng, state.step)
+        augment_key, *keys = keys_of_step(state.rng, state.step)
         images = augment(batch["image"], augment_key, config.data, config.input_size)
         targets = jax.nn.one_hot(batch["label"], config.model.num_classes)
-        images, targets = mix(images, targets, mixing_key, config.train.mixup_alpha, config.train.cutmix_alpha)
-        gradient = jax.value_and_grad(loss_of, has_aux=True)
-        (loss, batch_stats), grads = gradient(state.params, state, images, targets, dropout_key)
+        (loss, batch_stats), grads = gradient(state.params, state.batch_stats, images, targets, keys)
         updates, opt_state = optimizer.update(grads, state.opt_state, state.params)
         state = state.replace(
             step=state.step + 1,

@@ -26,7 +26,7 @@ from mnet_jax.data.augment import standardize
 from mnet_jax.errors import UserError
 from mnet_jax.models import registry
 from mnet_jax.pretrained import recipes
-from mnet_jax.train import inputs, optim, step
+from mnet_jax.train import bn_devices, inputs, optim, step
 from mnet_jax.train.checkpoint import Checkpoints
 from mnet_jax.workdir.files import TrialFolder
 
@@ -38,7 +38,8 @@ class Trained:
     Attributes:
       config: the resolved config of its trial.
       module: the Linen module.
-      variables: {"params", "batch_stats"} that are evaluated: moving averages where the trial has them.
+      variables: {"params", "batch_stats"} that are evaluated: moving averages where the trial has them, the mean of
+        the devices' statistics where each has its own.
       step: updates behind them.
       classes: names of the classes by label, or their numbers where the data have no names.
     """
@@ -151,12 +152,20 @@ def load(folder: str | os.PathLike | TrialFolder) -> Trained:
         raise UserError(f"trial {folder.name} has no checkpoint yet")
     optimizer, _ = optim.build(config.optim, in_steps(config, 1))
     abstract_state = jax.eval_shape(lambda: step.create_state(module, optimizer, config, config.seed))
+    num_devices = 1
+    if bn_devices.is_local(config) and (known := checkpoints.saved()) is not None:
+        num_devices = bn_devices.saved_devices(known, abstract_state.batch_stats)
+    if num_devices > 1:
+        abstract_state = jax.eval_shape(lambda state: bn_devices.spread(state, num_devices), abstract_state)
     saved = checkpoints.restore(abstract_state)
     checkpoints.close()
     if saved is None:
         raise UserError(f"no checkpoint of trial {folder.name} is sound: the same sweep again trains it anew")
     state, _ = saved
-    return Trained(config, module, jax.tree.map(jnp.asarray, state.evaluated()), int(state.step), _classes(config))
+    variables = jax.tree.map(jnp.asarray, state.evaluated())
+    if num_devices > 1:
+        variables = bn_devices.averaged(variables)
+    return Trained(config, module, variables, int(state.step), _classes(config))
 
 
 def of_weights(config: ConfigDict, path: str) -> Trained:

@@ -14,7 +14,7 @@ from ml_collections import ConfigDict
 
 from mnet_jax.devices.mesh import device_name
 from mnet_jax.pretrained import recipes
-from mnet_jax.train import optim
+from mnet_jax.train import bn_devices, optim
 from mnet_jax.train.checkpoint import Checkpoints
 from mnet_jax.train.clock import Clock
 from mnet_jax.train.compiled import CompiledSteps
@@ -63,8 +63,9 @@ class Trial:
         """The state of the latest sound checkpoint, or else a new one, with the weights of `config.train.init_from`.
 
         Raises:
-          UserError: the checkpoint is of another network, or the weights cannot be read.
+          UserError: the checkpoint is of another network or number of devices, or the weights cannot be read.
         """
+        bn_devices.check_goes_on(self.folder.name, self.config, self._checkpoints, self.compiled.num_devices)
         saved = self._checkpoints.restore(self.compiled.abstract_state)
         if saved is None:
             if self.folder.metrics():
@@ -72,7 +73,7 @@ class Trial:
             state = self._with_imported_weights(self.compiled.create.result()(np.int32(self.config.seed)))
         else:
             restored, clock = saved
-            state = jax.device_put(restored, self.compiled.replicated)
+            state = jax.device_put(restored, self.compiled.of_state)
             self.clock = Clock(**clock)
             self.step = int(restored.step)
             _log.info("%s: resumed from step %d of %d", self.folder.name, self.step, self.steps.total)
@@ -132,7 +133,7 @@ class Trial:
         step stays as it is, unless it is to be written `anew`.
         """
         self._end_row()
-        state = jax.tree.map(jnp.copy, state)
+        state = jax.device_put(jax.tree.map(jnp.copy, state), self.compiled.replicated)
         self._unwritten.append(functools.partial(self._write_checkpoint, self.step, state, anew))
 
     def close(self) -> None:
@@ -147,15 +148,19 @@ class Trial:
         self.folder.set_status(TUNED)
         _log.info("%s: tuned", self.folder.name)
 
-    def finish(self, state: TrainState, scores: Mapping[str, float]) -> None:
+    def finish(self, state: TrainState, variables: Mapping[str, Any], scores: Mapping[str, float]) -> None:
         """Writes the last checkpoint, which images are right, the result, and the status `done`.
 
         Args:
-          state: at the end, with the variables that were evaluated.
+          state: at the end.
+          variables: that were evaluated; the checkpoint has them where their statistics were estimated anew.
           scores: on the test split, as `Tally.scores` returns them.
         """
         self.clock.lap()
-        self.save(state, anew=self.compiled.precise_batches > 0)
+        is_estimated = self.compiled.precise_batches > 0
+        if is_estimated:
+            state = state.with_evaluated(self.compiled.as_kept(variables))
+        self.save(state, anew=is_estimated)
         self.close()
         result: dict[str, Any] = {
             **{key: scores[key] for key in ("top1", "top5", "loss")},
@@ -179,11 +184,11 @@ class Trial:
         path = self.config.train.init_from
         if path is None:
             return state
-        own = jax.device_get({"params": state.params, "batch_stats": state.batch_stats})
+        own = jax.device_get(self.compiled.evaluated(state))
         variables = recipes.load(path, self.compiled.model, own, fresh_head=self.config.train.epochs > 0)
         _log.info("%s: starts from the weights of %s", self.folder.name, path)
-        ema = jax.device_put(variables, self.compiled.replicated) if state.ema else None
-        return state.replace(**jax.device_put(variables, self.compiled.replicated), ema=ema)
+        ema = self.compiled.as_kept(variables) if state.ema else None
+        return state.replace(**self.compiled.as_kept(variables), ema=ema)
 
     def _is_logged(self) -> bool:
         """Whether the evaluation on the validation split at this step is in the log."""

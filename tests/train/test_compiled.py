@@ -35,9 +35,9 @@ def test_seeds_and_rates_share_compiled_steps_and_train_to_results_of_their_own(
     traced = []
     make_train_step = step.make_train_step
 
-    def noted(model, optimizer, config):
+    def noted(model, optimizer, config, *more):
         traced.append(config.input_size)
-        return make_train_step(model, optimizer, config)
+        return make_train_step(model, optimizer, config, *more)
 
     monkeypatch.setattr(step, "make_train_step", noted)
     variants = ({"seed": 0}, {"seed": 1}, {"optim__learning_rate": 0.01}, {"input_size": 12})
@@ -56,10 +56,10 @@ def test_a_step_that_does_not_compile_fails_its_trials_alone(tmp_path, tiny, mon
     tiny.train.epochs = 0.5
     make_train_step = step.make_train_step
 
-    def broken_at_12(model, optimizer, config):
+    def broken_at_12(model, optimizer, config, *more):
         if config.input_size == 12:
             raise ValueError("no such kernel")
-        return make_train_step(model, optimizer, config)
+        return make_train_step(model, optimizer, config, *more)
 
     monkeypatch.setattr(step, "make_train_step", broken_at_12)
     broken, whole = folder_of(tmp_path / "broken", tiny, input_size=12), folder_of(tmp_path / "whole", tiny)

@@ -55,7 +55,7 @@ def test_statistics_are_those_of_the_images_whatever_the_momentum_is(small, laye
         lambda leaf: leaf + 5.0, model.init(jax.random.key(0), jnp.zeros((1, 28, 28, 1)), train=False)
     )
     frozen = variables["batch_stats"]["frozen"]
-    precise_step = jax.jit(make_precise_step(model, config))
+    precise_step = jax.jit(make_precise_step(model, config, 8))
     for step, batch in enumerate(images.astype(np.uint8)):
         stats = precise_step(variables, jax.random.PRNGKey(0), np.int32(step), {"image": batch})
         variables = {**variables, "batch_stats": stats}
@@ -172,7 +172,7 @@ class WithoutStatistics(nn.Module):
 
 
 def test_a_network_without_statistics_is_refused_before_anything_is_trained(small, monkeypatch):
-    monkeypatch.setattr("mnet_jax.train.precise_bn.registry.build", lambda _: WithoutStatistics())
+    monkeypatch.setattr("mnet_jax.models.registry.build", lambda _: WithoutStatistics())
     config = resolve(small, {"train.precise_bn_images": 64})
     with pytest.raises(UserError, match=r"precise_bn_images=64: must be 0, network tests\.smooth_network:Small has no"):
         inputs.prepare(config)
