@@ -143,7 +143,8 @@ def _imagenet_modern() -> ConfigDict:
     and BN momentum are each model's own.
     Left out: training at 176 pixels for tests at 224 (FixRes), and each image four times per batch (`--ra-sampler`).
     Otherwise: the warm-up rises, and the cosine falls, in every step, not epoch; crops cover 10% of the image or more,
-    not 8%; mixing and batch statistics are of all 1024 images, not of 128; neither depthwise kernels nor biases decay.
+    not 8%; mixing and batch statistics are of all 1024 images, not of 128 (with `model.bn_devices="local"` those of a
+    device); neither depthwise kernels nor biases decay.
     """
     config = _imagenet()
     config.data.update(

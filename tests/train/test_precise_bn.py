@@ -43,8 +43,10 @@ class Normalised(nn.Module):
         return nn.BatchNorm(use_running_average=True, name="frozen")(x)
 
 
+@pytest.mark.parametrize("together", [8, 2])
 @pytest.mark.parametrize("layer", [nn.BatchNorm, _BatchNorm], ids=["textbook", "fast"])
-def test_statistics_are_those_of_the_images_whatever_the_momentum_is(small, layer):
+def test_statistics_are_those_of_the_images_whatever_the_momentum_is(small, layer, together):
+    """Also where the training normalises fewer images together: each so many are a batch."""
     small.data.update(crop="none", mean=(0.2,), std=(0.3,))
     config, model = resolve(small, {"input_size": 28}), Normalised(layer)
     images = (
@@ -55,7 +57,7 @@ def test_statistics_are_those_of_the_images_whatever_the_momentum_is(small, laye
         lambda leaf: leaf + 5.0, model.init(jax.random.key(0), jnp.zeros((1, 28, 28, 1)), train=False)
     )
     frozen = variables["batch_stats"]["frozen"]
-    precise_step = jax.jit(make_precise_step(model, config, 8))
+    precise_step = jax.jit(make_precise_step(model, config, together))
     for step, batch in enumerate(images.astype(np.uint8)):
         stats = precise_step(variables, jax.random.PRNGKey(0), np.int32(step), {"image": batch})
         variables = {**variables, "batch_stats": stats}
@@ -175,4 +177,7 @@ def test_a_network_without_statistics_is_refused_before_anything_is_trained(smal
     monkeypatch.setattr("mnet_jax.models.registry.build", lambda _: WithoutStatistics())
     config = resolve(small, {"train.precise_bn_images": 64})
     with pytest.raises(UserError, match=r"precise_bn_images=64: must be 0, network tests\.smooth_network:Small has no"):
+        inputs.prepare(config)
+    config = resolve(small, {"model.bn_devices": "local"})
+    with pytest.raises(UserError, match=r"bn_devices='local': must be 'global', network tests\.smooth_network:Small"):
         inputs.prepare(config)
