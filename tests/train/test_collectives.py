@@ -5,7 +5,7 @@ import pytest
 
 from benchmarks.deviceless import hlo
 from benchmarks.deviceless.worker import Cell, steps_of
-from mnet_jax.models import registry
+from mnet_jax.models import layers, registry
 from tests import short_network
 
 pytestmark = pytest.mark.skipif(jax.device_count() < 8, reason="needs JAX_NUM_CPU_DEVICES=8")
@@ -42,10 +42,12 @@ def nbytes(tree):
 
 
 @pytest.mark.parametrize("model", NETWORKS)
-def test_a_training_step_sends_gradients_statistics_and_its_loss(model):
+@pytest.mark.parametrize("formulation", ["fast", "bytes"])
+def test_a_training_step_sends_gradients_statistics_and_its_loss(model, formulation, monkeypatch):
     """Each once: of every layer the gradient of its kernel; of every batch normalisation two sums forward, for mean and
     variance, and two backward, which are the gradients of its bias and scale. If this fails, an activation is gathered,
     or a sum is taken twice: look at the largest, and for what in the step depends on its operand."""
+    monkeypatch.setattr(layers, "formulation", lambda *_: formulation)
     steps = steps_for(model, 8)
     collectives = program_of(steps.train_step).collectives()
     largest = sorted(collectives, key=lambda one: one.bytes)[-5:]

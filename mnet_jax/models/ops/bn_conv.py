@@ -15,7 +15,7 @@ from jax import lax
 from mnet_jax.models.ops.batch_norm import Activation, normalize
 from mnet_jax.models.ops.convolution import Convolution
 
-_MAX_GROUPS, _MIN_PIXELS = 1024, 32  # of a sum over a map: how many groups, of how many pixels each
+_MAX_GROUPS, _MIN_PIXELS = 16, 128  # of the pixels of an image, for a sum: how many, of how many each
 
 
 @struct.dataclass
@@ -116,12 +116,15 @@ def _gradient_of_normalized(pending, kernel, convolution, dy):
 
 
 def _sums(*terms: jax.Array) -> list[jax.Array]:
-    """Of each term over all but the channels."""
-    pixels, channels = terms[0].size // terms[0].shape[-1], terms[0].shape[-1]
-    groups = _MAX_GROUPS
+    """Of each term over all but the channels.
+
+    A group is of one image, so that devices which share a batch exchange the last sums alone.
+    """
+    batch, height, width, channels = terms[0].shape
+    pixels, groups = height * width, _MAX_GROUPS
     while groups > 1 and (pixels % groups or pixels // groups < _MIN_PIXELS):
         groups //= 2
-    terms = [term.reshape(groups, pixels // groups, channels) for term in terms]
+    terms = [term.reshape(batch * groups, pixels // groups, channels) for term in terms]
     zeros = (jnp.zeros((), terms[0].dtype),) * len(terms)
     of_groups = lax.reduce(tuple(terms), zeros, lambda a, b: tuple(map(jnp.add, a, b)), (1,))
     return [sums.sum(axis=0) for sums in of_groups]
