@@ -30,7 +30,11 @@ class Target:
     compiler_options: Mapping[str, bool] = dataclasses.field(default_factory=dict)
 
 
-_TPU = {"TPU_SKIP_MDS_QUERY": "1", "TPU_WORKER_HOSTNAMES": "localhost"}
+_TPU = {
+    "TPU_SKIP_MDS_QUERY": "1",
+    "TPU_WORKER_HOSTNAMES": "localhost",
+    "ALLOW_MULTIPLE_LIBTPU_LOAD": "1",  # without a TPU there is nothing that a second process could take away
+}
 
 TARGETS = {
     "h100": Target(
