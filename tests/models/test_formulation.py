@@ -53,14 +53,31 @@ def test_on_a_gpu_it_is_the_textbooks_network(cls, options, memory):
         assert_close(our_statistics, statistics, 1e-6)  # single
 
 
-def test_it_is_chosen_by_platform_and_config():
+def test_it_is_chosen_by_config_and_platform():
     chosen = {
-        (layers, memory, platform): formulation(layers, memory, platform)
+        (layers, memory, platform): formulation(layers, memory, platform, bn_group=0)
         for layers in LAYERS
         for memory in MEMORY
-        for platform in ("cpu", "gpu", "tpu")
+        for platform in ("cpu", "gpu", "tpu", "another")
     }
     assert {key: value for key, value in chosen.items() if value != key[0]} == {
         ("fast", "bytes", "gpu"): "bytes",
         ("fast", "least", "gpu"): "least",
+        ("fast", "bytes", "tpu"): "textbook",
+        ("fast", "least", "tpu"): "textbook",
     }
+
+
+@pytest.mark.parametrize("platform", ["cpu", "gpu", "tpu"])
+def test_groups_of_images_are_normalised_everywhere(platform):
+    module = mnet_jax.MobileNetV1(num_classes=2, alpha=0.1, shallow=True, total_stride=2, bn_group=2, platform=platform)
+    images = np.random.default_rng(0).normal(size=(4, 4, 4, 3)).astype(np.float32)
+    variables = module.init(jax.random.key(0), images, train=False)
+
+    def mean_of_stem(images):
+        return module.apply(variables, images, train=True, mutable="batch_stats", rngs={"dropout": jax.random.key(0)})[
+            1
+        ]["batch_stats"]["stem"]["bn"]["var"]
+
+    halves = [mean_of_stem(images[i : i + 2]) for i in (0, 2)]
+    np.testing.assert_allclose(mean_of_stem(images), np.mean(halves, axis=0), rtol=1e-5)
