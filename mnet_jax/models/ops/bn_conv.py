@@ -92,6 +92,8 @@ def _backward(epsilon, activation, convolution, residuals, dy):
         scale=dscale.astype(pending.scale.dtype),
         bias=dbias.astype(pending.bias.dtype),
     )
+    # Not later: of several devices, XLA's schedule would keep every incoming gradient until the kernels' are summed.
+    dkernel, dscale, dbias = lax.optimization_barrier((dkernel, dscale, dbias))
     if convolution is not None and convolution.on_the_fly:
         pending, dy, dscale, dbias = lax.optimization_barrier((pending, dy, dscale, dbias))
         dz = _gradient_of_normalized(pending, kernel, convolution, dy)
