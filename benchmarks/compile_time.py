@@ -68,7 +68,7 @@ def _compile(model: str, alpha: float, input_size: int, layers: str, cache: str)
     jax.config.update("jax_compilation_cache_dir", cache)
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
     config = with_jax.task_config(Task(model, alpha, input_size, batch_size=16), layers)
-    network = registry.build(config.model)
+    network = registry.build(config.model, platform=jax.default_backend())
     optimizer, _ = optim.build(config.optim, in_steps(config, num_train=1600))
     state = jax.eval_shape(lambda: step.create_state(network, optimizer, config, config.seed))
     batch = {

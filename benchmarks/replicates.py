@@ -26,7 +26,7 @@ def measure(alpha: float, input_size: int, batch_size: int, replicates: int, tur
     config = presets.get("fashion_mnist")
     config.model.alpha, config.input_size, config.train.batch_size = alpha, input_size, batch_size
     config = resolve(config)
-    model = registry.build(config.model)
+    model = registry.build(config.model, platform=jax.default_backend())
     optimizer, _ = optim.build(config.optim, in_steps(config, 55_000))
     images = np.random.default_rng(0).integers(0, 256, (batch_size, 28, 28, 1), np.uint8)
     batch = {"image": jnp.asarray(images), "label": jnp.zeros((batch_size,), jnp.int32)}

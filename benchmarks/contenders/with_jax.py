@@ -1,4 +1,4 @@
-"""mnet_jax's own step, with its fast or its textbook layers."""
+"""mnet_jax's own step, with its fast or its textbook layers, and the kernels that its processes ask XLA for."""
 
 from collections.abc import Mapping
 from importlib.metadata import version
@@ -12,14 +12,16 @@ from benchmarks.task import Task
 from mnet_jax import presets
 from mnet_jax.config.durations import in_steps
 from mnet_jax.config.resolve import resolve
+from mnet_jax.devices import process
 from mnet_jax.devices.mesh import device_name
 from mnet_jax.models import registry
 from mnet_jax.train import optim, step
 
 
 def build(task: Task, layers: str) -> Built:
+    process.set_xla_flags()
     config = task_config(task, layers)
-    model = registry.build(config.model)
+    model = registry.build(config.model, platform=jax.default_backend())
     optimizer, _ = optim.build(config.optim, in_steps(config, num_train=100 * task.batch_size))
     state = jax.jit(lambda: step.create_state(model, optimizer, config, config.seed))()
     rng = np.random.default_rng(0)
