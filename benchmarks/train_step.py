@@ -17,9 +17,10 @@ def main() -> None:
     report = {"command": " ".join(["python -m benchmarks.train_step", *sys.argv[1:]]), "tasks": []}
     for model, alpha, size, batch in itertools.product(args.model, args.alpha, args.input_size, args.batch_size):
         task = Task(model, alpha, size, batch, args.dtype, args.inference)
-        held = contest.hold(args.contenders, task, dict(args.python), args.turns, args.turn_seconds)
+        held, left_out = contest.hold(args.contenders, task, dict(args.python), args.turns, args.turn_seconds)
         _print(task, held)
-        report["tasks"].append({"task": vars(task), "results": {name: vars(result) for name, result in held.items()}})
+        results = {name: vars(result) for name, result in held.items()}
+        report["tasks"].append({"task": vars(task), "results": results, "left_out": left_out})
         measurements.save(report, args.json)
     if args.bandwidth:
         _print_bound(report)

@@ -1,6 +1,7 @@
 """The benchmarks run; what they measure is checked in under `benchmarks/results`, not tested."""
 
 import json
+import sys
 
 import pytest
 
@@ -32,7 +33,37 @@ def test_a_contender_that_cannot_run_says_why(tmp_path):
     broken.write_text("#!/bin/sh\nexit 3\n")
     broken.chmod(0o755)
     with pytest.raises(contest.Unavailable, match="exit code 3"):
-        contest.Contender("pytorch_eager", Task("mobilenet_v1", 0.25, 32, 2), str(broken))
+        contest.Contender("pytorch_eager", Task("mobilenet_v1", 0.25, 32, 2), str(broken)).wait_until_ready()
+
+
+def contender(path, turns):
+    """An interpreter in whose place a script says what a contender says, until it has no memory left for a turn."""
+    path.write_text(
+        f"#!{sys.executable}\n"
+        "import json, sys\n"
+        "say = lambda **answer: print(json.dumps(answer), flush=True)\n"
+        "say(compile_seconds=0.1, activation_bytes=1, about={})\n"
+        "for turn, line in enumerate(sys.stdin):\n"
+        f"    say(seconds=0.001) if turn < {turns} else say(unavailable='RESOURCE_EXHAUSTED')\n"
+        "say(peak_bytes=1)\n"
+    )
+    path.chmod(0o755)
+    return str(path)
+
+
+def test_contenders_that_fail_are_left_out_with_their_reasons_and_the_rest_goes_on(tmp_path):
+    slow = tmp_path / "slow"
+    slow.write_text("#!/bin/sh\nexec sleep 60\n")
+    slow.chmod(0o755)
+    pythons = {
+        "ours": contender(tmp_path / "good", turns=10),
+        "textbook": contender(tmp_path / "full", turns=3),
+        "pytorch_eager": str(slow),
+    }
+    task = Task("mobilenet_v1", 0.25, 32, 2)
+    held = contest.hold(list(pythons), task, pythons, turns=2, turn_seconds=0.0, seconds=6.0, at_once=True)
+    assert held.left_out == {"textbook": "RESOURCE_EXHAUSTED", "pytorch_eager": "no time: it was not ready"}
+    assert {name: len(result.seconds) for name, result in held.results.items()} == {"ours": 2}
 
 
 def test_bytes_of_bound_a_are_those_of_the_roofline():

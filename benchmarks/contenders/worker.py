@@ -1,13 +1,17 @@
 """The process of one contender; see `benchmarks.contest`."""
 
+import contextlib
 import dataclasses
+import fcntl
 import importlib
 import json
 import os
+import pathlib
 import resource
 import sys
 import time
-from collections.abc import Callable
+import traceback
+from collections.abc import Callable, Iterator
 
 from benchmarks.task import Task
 
@@ -38,6 +42,14 @@ class Built:
     about: dict[str, str]
 
 
+@contextlib.contextmanager
+def alone() -> Iterator[None]:
+    """Waits until no other contender is in here: what compiles times kernels on the device to choose among them."""
+    with pathlib.Path(__file__).open() as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
 def main(arguments: str) -> None:
     answers = os.fdopen(os.dup(1), "w", buffering=1)
     os.dup2(2, 1)  # what libraries print must not get among the answers
@@ -45,17 +57,23 @@ def main(arguments: str) -> None:
     def say(**answer):
         answers.write(json.dumps(answer) + "\n")
 
-    arguments = json.loads(arguments)
-    module, variant = CONTENDERS[arguments["contender"]]
     try:
-        contender = importlib.import_module(f"benchmarks.contenders.{module}")
+        _serve(say, **json.loads(arguments))
     except ImportError as error:
         say(unavailable=str(error))
-        return
+    except Exception as error:
+        traceback.print_exc()
+        say(unavailable=f"{type(error).__name__}: {str(error).partition(chr(10))[0]}")
+
+
+def _serve(say: Callable[..., None], contender: str, task: dict) -> None:
+    module, variant = CONTENDERS[contender]
+    build = importlib.import_module(f"benchmarks.contenders.{module}").build
     before = _process_bytes()
     start = time.perf_counter()
-    built = contender.build(Task(**arguments["task"]), **variant)
-    built.run(1)
+    built = build(Task(**task), **variant)
+    with alone():
+        built.run(1)
     say(compile_seconds=time.perf_counter() - start, activation_bytes=built.activation_bytes, about=built.about)
     for line in sys.stdin:
         built.run(1 + int(line) // 2)  # the pages and caches that a paused process has lost are not what is measured
