@@ -7,7 +7,7 @@ import dataclasses
 class Task:
     """
     Attributes:
-      model: "mobilenet_v1" or "mobilenet_v2".
+      model: "mobilenet_v1", "mobilenet_v2" or, where the contender has it, "mobilenet_v3_large".
       alpha: width multiplier.
       input_size: in pixels.
       batch_size: images per step.

@@ -18,9 +18,9 @@ from mnet_jax.models import registry
 from mnet_jax.train import optim, step
 
 
-def build(task: Task, layers: str) -> Built:
+def build(task: Task, layers: str, memory: str = "bytes") -> Built:
     process.set_xla_flags()
-    config = task_config(task, layers)
+    config = task_config(task, layers, {"model.memory": memory})
     model = registry.build(config.model, platform=jax.default_backend())
     optimizer, _ = optim.build(config.optim, in_steps(config, num_train=100 * task.batch_size))
     state = jax.jit(lambda: step.create_state(model, optimizer, config, config.seed))()

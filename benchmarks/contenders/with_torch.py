@@ -1,4 +1,4 @@
-"""PyTorch, channels last: torchvision's MobileNetV2, and MobileNetV1 written the same way, as torchvision has none."""
+"""PyTorch, channels last: torchvision's MobileNetV2 and V3, and V1 written the same way, as torchvision has none."""
 
 import torch
 from torch import nn
@@ -22,7 +22,7 @@ def build(task: Task, compiled: bool) -> Built:
     if task.model == "mobilenet_v1":
         model = _mobilenet_v1(task.alpha)
     else:
-        model = torchvision.models.mobilenet_v2(width_mult=task.alpha)
+        model = getattr(torchvision.models, task.model)(width_mult=task.alpha)
     model = model.to(device, memory_format=torch.channels_last).train(not task.inference)
     images = torch.randn(task.batch_size, 3, task.input_size, task.input_size, device=device)
     images = images.to(memory_format=torch.channels_last)

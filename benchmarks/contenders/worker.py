@@ -17,13 +17,14 @@ from benchmarks.task import Task
 
 CONTENDERS = {
     "ours": ("with_jax", {"layers": "fast"}),
+    "ours_least": ("with_jax", {"layers": "fast", "memory": "least"}),
     "textbook": ("with_jax", {"layers": "textbook"}),
     "pytorch_eager": ("with_torch", {"compiled": False}),
     "pytorch_compiled": ("with_torch", {"compiled": True}),
     "pytorch_huge_pages": ("with_torch", {"compiled": False}),
     "keras_tensorflow": ("with_keras", {}),
 }
-HUGE_PAGES = ("ours", "textbook", "pytorch_huge_pages")  # the rest runs as its users start it
+HUGE_PAGES = ("ours", "ours_least", "textbook", "pytorch_huge_pages")  # the rest runs as its users start it
 
 
 @dataclasses.dataclass
