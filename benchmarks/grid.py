@@ -7,6 +7,7 @@ The floor is the sum over the trials of what their steps took one by one, in the
 """
 
 import argparse
+import math
 import os
 import pathlib
 import re
@@ -15,6 +16,8 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Sequence
+from typing import Any
 
 import psutil
 
@@ -25,8 +28,34 @@ from mnet_jax.workdir.files import Workdir
 _POLL_SECONDS = 0.1
 
 
-def run(workdir: pathlib.Path, flags: list[str], trials_per_stream: int) -> dict:
-    """One sweep: seconds of the command and of training in it, images decoded, peak bytes, and the table."""
+def recipe(folder: pathlib.Path, images: int, batch_size: int, epochs: float, dtype: str) -> list[str]:
+    """Writes JPEGs into the folder; the flags of `configs/grid.py:imagenet` that train on them."""
+    pictures.write_folder(folder / "raw", images, 500, 375, 90)
+    return [
+        *(f"--config.data.source_dir={folder / 'raw'}", f"--config.data.data_dir={folder / 'tfds'}"),
+        *("--config.data.validation_split=", "--config.model.num_classes=2", f"--config.model.dtype={dtype}"),
+        *(f"--config.train.batch_size={batch_size}", f"--config.train.epochs={epochs}"),
+    ]
+
+
+def axes(alphas: Sequence[float], sizes: Sequence[int], seeds: Sequence[int]) -> list[str]:
+    """The flags of what is swept."""
+    return [
+        f"--config.sweep.model.alpha={tuple(alphas)}",
+        f"--config.sweep.input_size={tuple(sizes)}",
+        f"--config.sweep.seed={tuple(seeds)}",
+    ]
+
+
+def run(
+    workdir: pathlib.Path, flags: Sequence[str], trials_per_stream: int, seconds_at_most: float = math.inf
+) -> dict[str, Any]:
+    """One sweep: seconds of the command and of training in it, images decoded, peak bytes, and the table.
+
+    Raises:
+      RuntimeError: it failed; what it printed.
+      TimeoutError: it took longer, and was killed.
+    """
     command = [sys.executable, "-m", "mnet_jax.sweep", "--config", "configs/grid.py:imagenet", *flags]
     start, peak = time.monotonic(), 0
     process = subprocess.Popen(
@@ -37,6 +66,10 @@ def run(workdir: pathlib.Path, flags: list[str], trials_per_stream: int) -> dict
     )
     while process.poll() is None:
         peak = max(peak, _resident_bytes(process.pid))
+        if time.monotonic() - start > seconds_at_most:
+            for member in [*psutil.Process(process.pid).children(recursive=True), process]:
+                member.kill()
+            raise TimeoutError(f"the sweep took more than {seconds_at_most:.0f} s")
         time.sleep(_POLL_SECONDS)
     seconds = time.monotonic() - start
     if process.returncode:
@@ -80,13 +113,9 @@ def main() -> int:
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as home:
         folder = pathlib.Path(home)
-        pictures.write_folder(folder / "raw", options.images, 500, 375, 90)
         flags = [
-            *(f"--config.data.source_dir={folder / 'raw'}", f"--config.data.data_dir={folder / 'tfds'}"),
-            *("--config.data.validation_split=", "--config.model.num_classes=2", "--config.model.dtype=float32"),
-            *(f"--config.model.name={options.model}", f"--config.train.batch_size={options.batch_size}"),
-            *(f"--config.train.epochs={options.epochs}", f"--config.sweep.model.alpha={tuple(options.alphas)}"),
-            *(f"--config.sweep.input_size={tuple(options.sizes)}", f"--config.sweep.seed={tuple(options.seeds)}"),
+            *recipe(folder, options.images, options.batch_size, options.epochs, "float32"),
+            *(f"--config.model.name={options.model}", *axes(options.alphas, options.sizes, options.seeds)),
         ]
         trials = len(options.alphas) * len(options.sizes) * len(options.seeds)
         os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(folder / "cache"))
