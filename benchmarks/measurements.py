@@ -5,8 +5,8 @@ import json
 import pathlib
 
 
-def add_argument(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--json", type=_file, help="where to write every measurement")
+def add_argument(parser: argparse.ArgumentParser, default: str | None = None) -> None:
+    parser.add_argument("--json", type=_file, default=default, help="where to write every measurement")
 
 
 def save(report: dict, path: pathlib.Path | None) -> None:

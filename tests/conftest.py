@@ -99,12 +99,12 @@ def tiny_imagenet(tmp_path):
 def command(compilation_cache):
     """Runs `python -m MODULE ...` as a user does, and returns the completed process."""
 
-    def run(module, *arguments, env_extra=None):
+    def run(module, *arguments, env_extra=None, timeout=300):
         return subprocess.run(
             [sys.executable, "-m", module, *map(str, arguments)],
             capture_output=True,
             text=True,
-            timeout=300,
+            timeout=timeout,
             cwd=REPOSITORY,
             env=os.environ | {"JAX_COMPILATION_CACHE_DIR": compilation_cache} | (env_extra or {}),
         )
