@@ -98,7 +98,7 @@ def _measure(trials: int, places: int, seconds: float) -> dict:
         with first.part("expand"):
             grid = run.plan_trials(config)
         workdir = Workdir(folder / "sweep")
-        found = Places([{}] * places, 1, 0)
+        found = Places([{}] * places, 1, 0, "cpu")
         with (
             mock.patch.object(sys, "executable", str(_worker(folder, seconds))),
             mock.patch.object(local, "find_places", return_value=found),

@@ -90,6 +90,7 @@ def found_in(compiled: jax.stages.Compiled) -> dict[str, Any]:
         - memory.alias_size_in_bytes
         + memory.temp_size_in_bytes,
         "peak_bytes": getattr(memory, "peak_memory_in_bytes", 0) or None,
+        "kernels": sum(kernel.times for kernel in kernels),
         "large_kernels": sum(kernel.times for kernel in kernels if kernel.bytes > _LARGE),
         "estimated_cycles": sum(kernel.cycles * kernel.times for kernel in kernels) or None,
         "collectives": hlo.by_kind(program.collectives()),

@@ -17,6 +17,7 @@ from mnet_jax.devices.signals import Interrupted, Interruption
 from mnet_jax.errors import UserError, nearest
 from mnet_jax.report import findings, plots, tuning
 from mnet_jax.sweep import plan
+from mnet_jax.sweep.advice import advice
 from mnet_jax.sweep.grid import Grid, axes, expand
 from mnet_jax.sweep.launchers import registry
 from mnet_jax.sweep.launchers.contract import Capacity, Launcher
@@ -63,7 +64,7 @@ def run(
     workdir.check_place()
     engine = registry.find(launcher, pathlib.Path(config.folder or "."))(config.launch, workdir)
     known = grid.known(workdir)
-    places = _prepared(known, workdir, engine, retry).places
+    capacity = _prepared(known, workdir, engine, retry)
     with workdir.locked(), _told(workdir), Tracking(config.launch.trackers, workdir) as tracking:
         mend(workdir)
         check_version(workdir)
@@ -74,10 +75,12 @@ def run(
             for name, trial in known.items():
                 if name not in todo and not is_done(workdir.trial(name), trial):
                     progress.leave_alone(workdir.trial(name))
+            if line := advice(todo, capacity):
+                progress.say(line)
             poll = _Poll(workdir, progress, tracking)
             try:
                 while todo:
-                    groups = plan.groups(todo, config.launch.trials_per_stream, places)
+                    groups = plan.groups(todo, config.launch.trials_per_stream, capacity.places)
                     folders = [[workdir.trial(name) for name in group.trials] for group in groups]
                     engine.launch(folders, interruption, poll)
                     before, known = known, grid.known(workdir)

@@ -25,11 +25,13 @@ class Capacity(NamedTuple):
       places: groups that can run at the same time.
       num_devices: that a group computes on, those of all its hosts together.
       memory: of those devices, in bytes; 0 where it is not known.
+      platform: of those devices, as JAX names it; empty where it is not known.
     """
 
     places: int
     num_devices: int
     memory: int
+    platform: str = ""
 
 
 class Launcher(Protocol):

@@ -43,8 +43,8 @@ class Local:
         self._places: list[dict[str, str]] = []
 
     def capacity(self) -> Capacity:
-        self._places, num_devices, memory = find_places(self._devices_per_group)
-        return Capacity(len(self._places), num_devices, memory)
+        self._places, num_devices, memory, platform = find_places(self._devices_per_group)
+        return Capacity(len(self._places), num_devices, memory, platform)
 
     def launch(self, groups: Groups, interruption: Interruption, on_poll: OnPoll) -> None:
         launch(groups, self._places, self._workdir.output_path, interruption, on_poll)

@@ -15,11 +15,13 @@ class Places(NamedTuple):
       environments: in which a process sees a part of this machine's devices, and no others.
       num_devices: that one process sees.
       memory: of those together, in bytes.
+      platform: of those, as JAX names it.
     """
 
     environments: list[dict[str, str]]
     num_devices: int
     memory: int
+    platform: str
 
 
 def find_places(devices_per_group: int | None) -> Places:
@@ -37,12 +39,12 @@ def find_places(devices_per_group: int | None) -> Places:
     if devices_per_group is None:
         devices_per_group = 1 if platform == "gpu" else count
     if devices_per_group == count:
-        return Places([{}], count, memory)
+        return Places([{}], count, memory, platform)
     if devices_per_group > count:
         raise UserError(f"config.launch.devices_per_group={devices_per_group}: this machine has {count} ({platform})")
     if platform == "cpu":
         environments = [{"JAX_NUM_CPU_DEVICES": str(devices_per_group)}] * (count // devices_per_group)
-        return Places(environments, devices_per_group, memory)
+        return Places(environments, devices_per_group, memory, platform)
     if platform != "gpu":
         raise UserError(
             f"config.launch.devices_per_group={devices_per_group}: the {count} devices ({platform}) of this machine "
@@ -52,7 +54,7 @@ def find_places(devices_per_group: int | None) -> Places:
     ids = visible.split(",")[:count] if visible else [str(i) for i in range(count)]
     parts = [ids[i : i + devices_per_group] for i in range(0, count - devices_per_group + 1, devices_per_group)]
     environments = [{"CUDA_VISIBLE_DEVICES": ",".join(part)} for part in parts]
-    return Places(environments, devices_per_group, memory * devices_per_group // count)
+    return Places(environments, devices_per_group, memory * devices_per_group // count, platform)
 
 
 def _devices() -> tuple[str, int, int]:

@@ -62,7 +62,8 @@ class Ray:
         nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
         self._needs = needs(nodes, self._launch)
         hosts = self._launch.hosts_per_group
-        return Capacity(self._needs.places, hosts * self._needs.devices, hosts * self._needs.memory)
+        kind, devices, _, places, memory = self._needs
+        return Capacity(places, hosts * devices, hosts * memory, kind.lower())
 
     def launch(self, groups: Groups, interruption: Interruption, on_poll: OnPoll) -> None:
         self._check_workdir()

@@ -50,7 +50,8 @@ class Slurm:
         partition = [f"--partition={self._launch.slurm.partition}"] if self._launch.slurm.partition else []
         nodes = _call("sinfo", "--noheader", "--format=%D", *partition).stdout.split()
         hosts = self._launch.hosts_per_group
-        return Capacity(max(1, sum(map(int, nodes)) // hosts), hosts * devices, 0)
+        platform = "gpu" if self._launch.slurm.gpus_per_node else ""
+        return Capacity(max(1, sum(map(int, nodes)) // hosts), hosts * devices, 0, platform)
 
     def launch(self, groups: Groups, interruption: Interruption, on_poll: OnPoll) -> None:
         waited_for = self._queue.submit(groups)
