@@ -8,12 +8,13 @@ import pytest
 import mnet_jax
 from mnet_jax.models.layers import LAYERS, formulation
 from mnet_jax.models.ops.convolution import MEMORY
+from tests import short_network
 
 NETWORKS = (
     (mnet_jax.MobileNetV1, {"padding": "keras_v1", "shallow": True}, "bytes"),
-    (mnet_jax.MobileNetV1, {"separable": False, "shallow": True}, "least"),
-    (mnet_jax.MobileNetV2, {}, "least"),
-    (mnet_jax.MobileNetV3Small, {"padding": "symmetric"}, "bytes"),
+    pytest.param(mnet_jax.MobileNetV1, {"separable": False, "shallow": True}, "least", marks=pytest.mark.exhaustive),
+    pytest.param(mnet_jax.MobileNetV2, {}, "least", marks=pytest.mark.exhaustive),
+    (short_network.Short, {"padding": "symmetric"}, "least"),
 )
 
 
@@ -66,6 +67,28 @@ def test_it_is_chosen_by_config_and_platform():
         ("fast", "bytes", "tpu"): "textbook",
         ("fast", "least", "tpu"): "textbook",
     }
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("alpha", [1.0, 0.25, *(pytest.param(a, marks=pytest.mark.exhaustive) for a in (0.75, 0.5))])
+@pytest.mark.parametrize("input_size", [224, 192, 160, 128])
+def test_on_a_tpu_it_is_the_textbooks_program(alpha, input_size):
+    """Lowered, not compiled: every cell of the papers' grid."""
+    theirs = mnet_jax.MobileNetV1(num_classes=1000, alpha=alpha, layers="textbook", dtype=jnp.bfloat16)
+    ours = theirs.clone(layers="fast", platform="tpu")
+    images = jax.ShapeDtypeStruct((256, input_size, input_size, 3), jnp.float32)
+    variables = jax.eval_shape(lambda x: theirs.init(jax.random.key(0), x, train=False), images)
+    programs = []
+    for module in (ours, theirs):
+
+        def loss(params, images, batch_stats, module=module):
+            rngs = {"dropout": jax.random.key(0)}
+            variables = {"params": params, "batch_stats": batch_stats}
+            return module.apply(variables, images, train=True, mutable="batch_stats", rngs=rngs)[0].sum()
+
+        traced = jax.jit(jax.grad(loss)).trace(variables["params"], images, variables["batch_stats"])
+        programs.append(traced.lower(lowering_platforms=("tpu",)).as_text())
+    assert programs[0] == programs[1]
 
 
 @pytest.mark.parametrize("platform", ["cpu", "gpu", "tpu"])
