@@ -15,6 +15,7 @@ def by_kind(path):
 
 
 @pytest.mark.slow
+@pytest.mark.exhaustive
 def test_every_part_is_measured_in_its_smallest_size(command, tmp_path):
     path = tmp_path / "device.json"
     arguments = ("--tiny", "--minutes", 60, "--json", path)  # a busy machine is no mistake

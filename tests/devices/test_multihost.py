@@ -145,7 +145,10 @@ def get_config():
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("fault", ["raises in 0", "raises in 1", "kills 0", "kills 1"])
+@pytest.mark.parametrize(
+    "fault",
+    ["raises in 0", "kills 1", *(pytest.param(f, marks=pytest.mark.exhaustive) for f in ("raises in 1", "kills 0"))],
+)
 def test_what_ends_one_process_ends_all_and_the_next_run_goes_on(start, tmp_path, fault, monkeypatch):
     """None waits for ever for one that has gone: at most the time of JAX's heartbeats."""
     what, number = fault.split()[0], int(fault[-1])

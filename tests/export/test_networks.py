@@ -19,11 +19,11 @@ V1, V2, V3 = mnet_jax.MobileNetV1, mnet_jax.MobileNetV2, mnet_jax.MobileNetV3Lar
 
 NETWORKS = (
     (V1, 0.35, (33, 47)),
-    (V1, 1.4, (32, 32)),
+    pytest.param(V1, 1.4, (32, 32), marks=pytest.mark.exhaustive),
     (V2, 0.35, (31, 33)),
-    (V2, 1.4, (32, 32)),
+    pytest.param(V2, 1.4, (32, 32), marks=pytest.mark.exhaustive),
     (V3, 0.35, (33, 47)),
-    (V3, 1.4, (33, 33)),
+    pytest.param(V3, 1.4, (33, 33), marks=pytest.mark.exhaustive),
 )
 
 

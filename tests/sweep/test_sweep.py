@@ -129,7 +129,10 @@ def _in_a_folder(path):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("harm", [_flip, _empty, pathlib.Path.unlink, _in_a_folder])
+@pytest.mark.parametrize(
+    "harm",
+    [_in_a_folder, *(pytest.param(f, marks=pytest.mark.exhaustive) for f in (_flip, _empty, pathlib.Path.unlink))],
+)
 def test_what_is_damaged_of_a_sweep_that_was_done_is_made_again(finished, environment, tmp_path, harm, command):
     """Every file of one trial but its older checkpoint, and those of the sweep; the other trial is left alone."""
     workdir = tmp_path / "work"
@@ -236,7 +239,7 @@ def test_a_group_whose_process_is_killed_goes_on_by_itself(finished, environment
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("number", [signal.SIGTERM, pytest.param(signal.SIGINT, marks=pytest.mark.exhaustive)])
 def test_asked_to_stop_it_saves_and_leaves_and_goes_on_without_compiling(finished, environment, tmp_path, number):
     process = start(environment, tmp_path)
     wait_for(lambda: has_checkpoint(tmp_path))
@@ -276,9 +279,10 @@ def test_a_disk_that_is_full_ends_a_sweep_in_one_line(tiny, tmp_path, monkeypatc
 
 @pytest.mark.slow
 def test_a_second_sweep_on_the_workdir_is_refused(environment, tmp_path):
-    first = start(environment, tmp_path)
+    long = ("two_sizes", "--config.train.epochs=100")
+    first = start(environment, tmp_path, *long)
     wait_for(lambda: list(tmp_path.glob("trials/*/status.json")))
-    code, output = finish(environment, tmp_path)
+    code, output = finish(environment, tmp_path, *long)
     assert code == 2
     assert f"another sweep is running in {tmp_path}" in output
     kill_all(first)
