@@ -93,6 +93,7 @@ def test_an_input_pipeline_is_measured_and_a_missing_one_is_named(command, tmp_p
 
 
 @pytest.mark.slow
+@pytest.mark.exhaustive
 def test_a_shared_grid_is_measured_beside_separate_trials(command, tmp_path):
     path = tmp_path / "report.json"
     done = command(

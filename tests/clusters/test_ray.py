@@ -15,6 +15,8 @@ from tests.clusters.sweeps import (
 )
 from tests.processes import accuracies, finish, kill_all, logs, start, wait_for
 
+pytest.importorskip("ray", reason="Ray is not installed")
+
 pytestmark = pytest.mark.slow
 
 

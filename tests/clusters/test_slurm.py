@@ -6,6 +6,7 @@ import sys
 
 import pytest
 
+from tests.clusters.slurm import missing
 from tests.clusters.sweeps import (
     LONG,
     SHORT,
@@ -17,6 +18,9 @@ from tests.clusters.sweeps import (
 )
 from tests.conftest import REPOSITORY
 from tests.processes import accuracies, finish, kill_all, logs, start, wait_for
+
+if reason := missing():
+    pytest.skip(reason, allow_module_level=True)
 
 pytestmark = pytest.mark.slow
 

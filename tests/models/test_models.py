@@ -54,7 +54,14 @@ def test_v2_shrinks_all_but_its_last_convolution(alpha, last):
     assert maps["last"][-1] == last
 
 
-@pytest.mark.parametrize("name", ["mobilenet_v1", "mobilenet_v2", "mobilenet_v3_small"])
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "name",
+    [
+        "mobilenet_v1",
+        *(pytest.param(name, marks=pytest.mark.exhaustive) for name in ("mobilenet_v2", "mobilenet_v3_small")),
+    ],
+)
 def test_fast_layers_equal_textbook_ones(name):
     """Same tree, and in float64 the same logits, statistics and gradients; the first two end in float32."""
     networks = [build(name=name, alpha=0.25, total_stride=8, dropout=0.0, layers=layers_) for layers_ in layers.LAYERS]

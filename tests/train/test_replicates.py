@@ -61,11 +61,11 @@ def well_conditioned(monkeypatch):
 
 
 RECIPES = [("sgd", "cosine"), ("rmsprop", "exponential"), ("adamw", "constant")]
-_SLOWLY = [RECIPES[1], *(pytest.param(*recipe, marks=pytest.mark.exhaustive) for recipe in RECIPES[::2])]
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("optimizer", "schedule"), _SLOWLY)
+@pytest.mark.exhaustive
+@pytest.mark.parametrize(("optimizer", "schedule"), RECIPES)
 def test_a_vmapped_step_after_the_warmup_is_the_step_of_each(
     tmp_path, tiny, built, optimizer, schedule, well_conditioned
 ):
