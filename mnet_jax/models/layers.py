@@ -79,17 +79,36 @@ def limit_strides(strides: Sequence[int], total_stride: int) -> tuple[int, ...]:
     return tuple(limited)
 
 
-def pads(padding: str, kernel_size: int, stride: int, depthwise: bool) -> str | tuple[tuple[int, int], ...]:
+def dilate_strides(strides: Sequence[int], output_stride: int) -> tuple[tuple[int, int], ...]:
+    """(stride, dilation) of each layer, where the strides that take the product past `output_stride` are not taken.
+
+    The layers after such a stride are dilated by it, so that their kernels see the pixels that they would see behind it
+    (Chen et al., 2017, arXiv:1706.05587, section 3.1; TF-slim's `output_stride`).
+    """
+    steps, product, dilation = [], 1, 1
+    for stride in strides:
+        if product * stride <= output_stride:
+            product *= stride
+            steps.append((stride, dilation))
+        else:
+            steps.append((1, dilation))
+            dilation *= stride
+    return tuple(steps)
+
+
+def pads(
+    padding: str, kernel_size: int, stride: int, depthwise: bool, dilation: int = 1
+) -> str | tuple[tuple[int, int], ...]:
     """What a padding rule gives one convolution, as `lax` takes it.
 
-    All three agree at stride 1. At stride 2, for a 3x3 kernel:
+    All three agree at stride 1, the only one at which kernels are dilated. At stride 2, for a 3x3 kernel:
       "same": TensorFlow's SAME; (0, 1) on an even side, (1, 1) on an odd one.
       "symmetric": (1, 1) on every side, as PyTorch's models have it.
       "keras_v1": (0, 1) on every side of a depthwise convolution, else "same"; Keras's MobileNet has it. It differs
         from "same" on odd sides only, where its output is a pixel smaller.
     """
     if padding == "symmetric":
-        return ((kernel_size // 2, kernel_size // 2),) * 2
+        return ((kernel_size // 2 * dilation,) * 2,) * 2
     if padding == "keras_v1" and depthwise and stride > 1:
         total = kernel_size - stride
         return ((total // 2, total - total // 2),) * 2
@@ -103,6 +122,7 @@ class ConvBN(nn.Module):
       features: output channels; None convolves each channel on its own (depthwise).
       kernel_size: side of the square kernel.
       stride: along both sides.
+      dilation: distance between the taps of the kernel along both sides.
       activation: a key of `ACTIVATIONS`, or None for a linear layer.
       padding: one of `PADDINGS`; see `pads`.
       bn_momentum: decay of the running statistics.
@@ -110,11 +130,13 @@ class ConvBN(nn.Module):
       bn_group: consecutive images that are normalised together, in training; 0 for the whole batch.
       layers: what `formulation` returns. With one of `MEMORY` a training step takes and returns `Pending` maps.
       dtype: of the computation; parameters and statistics are float32.
+      kernel_init: of the kernel.
     """
 
     features: int | None
     kernel_size: int = 1
     stride: int = 1
+    dilation: int = 1
     activation: str | None = "relu6"
     padding: str = "same"
     bn_momentum: float = 0.99
@@ -122,6 +144,7 @@ class ConvBN(nn.Module):
     bn_group: int = 0
     layers: str = "fast"
     dtype: Dtype = jnp.float32
+    kernel_init: nn.initializers.Initializer = kernel_init
 
     @nn.compact
     def __call__(self, x_BxHxWxC: jax.Array | Pending, train: bool) -> jax.Array | Pending:
@@ -131,10 +154,11 @@ class ConvBN(nn.Module):
             features,
             (self.kernel_size, self.kernel_size),
             self.stride,
-            padding=pads(self.padding, self.kernel_size, self.stride, depthwise),
+            padding=pads(self.padding, self.kernel_size, self.stride, depthwise, self.dilation),
+            kernel_dilation=self.dilation,
             feature_group_count=features if depthwise else 1,
             use_bias=False,
-            kernel_init=kernel_init,
+            kernel_init=self.kernel_init,
             dtype=self.dtype,
             conv_general_dilated=self._convolution(x_BxHxWxC),
             name=DEPTHWISE if depthwise else "conv",
@@ -159,10 +183,11 @@ class ConvBN(nn.Module):
         if isinstance(x, Pending):
             return _convolution_of(x, self.layers)
         if self.features is None:
-            return _as_convolution(depthwise_conv)
+            return _as_convolution(functools.partial(depthwise_conv, dilation=(self.dilation,) * 2))
         if self.kernel_size == 1 and self.stride == 1:
             return _as_convolution(lambda x, kernel, *_: pointwise_conv(x, kernel))
-        if channels <= _FEW_CHANNELS or min(height, width) <= _SMALL_MAP * self.stride:
+        is_small = channels <= _FEW_CHANNELS or min(height, width) <= _SMALL_MAP * self.stride
+        if is_small and self.dilation == 1:
             return _as_convolution(im2col_conv)
         return lax.conv_general_dilated
 
@@ -209,7 +234,7 @@ class SqueezeExcite(nn.Module):
         x_BxHxWxC = finished(x_BxHxWxC)
         channels = x_BxHxWxC.shape[-1]
         dense = functools.partial(nn.Dense, kernel_init=kernel_init, dtype=self.dtype)
-        x_BxC = _average(x_BxHxWxC, self.dtype)
+        x_BxC = average(x_BxHxWxC, self.dtype)
         x_BxC = nn.relu(dense(make_divisible(channels / 4), name="squeeze")(x_BxC))
         gate_BxC = nn.hard_sigmoid(dense(channels, name="excite")(x_BxC))
         return x_BxHxWxC * gate_BxC[:, jnp.newaxis, jnp.newaxis]
@@ -250,7 +275,7 @@ class Classifier(nn.Module):
     @nn.compact
     def __call__(self, x_BxHxWxC: jax.Array, train: bool) -> jax.Array:
         dense = functools.partial(nn.Dense, kernel_init=kernel_init, dtype=self.dtype)
-        x_BxC = _average(finished(x_BxHxWxC), self.dtype)
+        x_BxC = average(finished(x_BxHxWxC), self.dtype)
         if self.hidden_features:
             x_BxC = ACTIVATIONS[self.hidden_activation](dense(self.hidden_features, name="hidden")(x_BxC))
         x_BxC = nn.Dropout(self.dropout, deterministic=not train)(x_BxC)
@@ -265,18 +290,20 @@ def finished(x: jax.Array | Pending) -> jax.Array:
 def _convolution_of(pending: Pending, layers: str) -> Callable:
     """What `nn.Conv` takes in place of `lax.conv_general_dilated`, where its input is `pending.raw`."""
 
-    def conv(raw, kernel, strides, padding, *, feature_group_count, **options):
-        window, strides = kernel.shape[:2], tuple(strides)
+    def conv(raw, kernel, strides, padding, *, feature_group_count, rhs_dilation, **options):
+        window, strides, dilation = kernel.shape[:2], tuple(strides), tuple(rhs_dilation)
         depthwise = feature_group_count > 1
         if not depthwise and (window, strides) != ((1, 1), (1, 1)):
-            return lax.conv_general_dilated(finish(pending), kernel, strides, padding, **options)
-        padding = pads_of(raw.shape[1:3], window, strides, padding)
-        return bn_conv(pending, kernel, Convolution.choose(window, strides, padding, depthwise, layers))
+            return lax.conv_general_dilated(finish(pending), kernel, strides, padding, rhs_dilation=dilation, **options)
+        covered = tuple((k - 1) * d + 1 for k, d in zip(window, dilation, strict=True))
+        padding = pads_of(raw.shape[1:3], covered, strides, padding)
+        return bn_conv(pending, kernel, Convolution.choose(window, strides, padding, depthwise, layers, dilation))
 
     return conv
 
 
-def _average(x_BxHxWxC: jax.Array, dtype: Dtype) -> jax.Array:
+def average(x_BxHxWxC: jax.Array, dtype: Dtype) -> jax.Array:
+    """(batch, channels): the mean over all pixels, summed in float32 or better."""
     return jnp.mean(x_BxHxWxC, axis=(1, 2), dtype=jnp.promote_types(x_BxHxWxC.dtype, jnp.float32)).astype(dtype)
 
 

@@ -1,5 +1,6 @@
 """MobileNet V1 (Howard et al., 2017, arXiv:1704.04861), Table 1, and its ablations (Tables 4 and 5)."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import flax.linen as nn
@@ -66,18 +67,40 @@ class MobileNetV1(nn.Module):
     def __call__(self, x_BxHxWxC: jax.Array, train: bool = False) -> jax.Array:
         layer = conv_bn(self, self.activation)
         blocks = SHALLOW_BLOCKS if self.shallow else BLOCKS
-        stem_stride, *strides = limit_strides((STEM_STRIDE, *(s for _, s in blocks)), self.total_stride)
-        x = layer(self._width(STEM_FEATURES), 3, stem_stride, name="stem")(x_BxHxWxC, train)
-        for i, ((features, _), stride) in enumerate(zip(blocks, strides, strict=True), start=1):
-            features = self._width(features)
-            if self.separable:
-                x = layer(None, 3, stride, name=f"block{i:02d}_depthwise")(x, train)
-                x = layer(features, name=f"block{i:02d}_pointwise")(x, train)
-            else:
-                x = layer(features, 3, stride, name=f"block{i:02d}_full")(x, train)
+        steps = [(stride, 1) for stride in limit_strides(strides_of(blocks), self.total_stride)]
+        x = features(layer, x_BxHxWxC, train, self.alpha, steps, blocks, self.separable)
         if self.last_features:
             x = layer(self.last_features, name="last")(x, train)
         return Classifier(self.num_classes, self.dropout, dtype=self.dtype, name="classifier")(x, train)
 
-    def _width(self, features: int) -> int:
-        return max(int(features * self.alpha), 8)
+
+def strides_of(blocks: Sequence[tuple[int, int]] = BLOCKS) -> tuple[int, ...]:
+    """Of the stem and of each block."""
+    return (STEM_STRIDE, *(stride for _, stride in blocks))
+
+
+def features(layer, x_BxHxWxC, train, alpha, steps, blocks=BLOCKS, separable=True):
+    """The last map, what `layer` returns; to be called inside the network's `__call__`.
+
+    Args:
+      layer: from `conv_bn`.
+      x_BxHxWxC: images.
+      train: as the network has it.
+      alpha: as the network has it.
+      steps: (stride, dilation) of the stem and of each block.
+      blocks: such as `BLOCKS`; the strides there are not used.
+      separable: as the network has it.
+    """
+
+    def width(channels: int) -> int:
+        return max(int(channels * alpha), 8)
+
+    (stem_stride, _), *steps = steps
+    x = layer(width(STEM_FEATURES), 3, stem_stride, name="stem")(x_BxHxWxC, train)
+    for i, ((channels, _), (stride, dilation)) in enumerate(zip(blocks, steps, strict=True), start=1):
+        if separable:
+            x = layer(None, 3, stride, dilation, name=f"block{i:02d}_depthwise")(x, train)
+            x = layer(width(channels), name=f"block{i:02d}_pointwise")(x, train)
+        else:
+            x = layer(width(channels), 3, stride, dilation, name=f"block{i:02d}_full")(x, train)
+    return x

@@ -1,6 +1,7 @@
 """MobileNet V2 (Sandler et al., 2018, arXiv:1801.04381), Table 2, and its ablations (Figure 6)."""
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import flax.linen as nn
@@ -11,6 +12,8 @@ from mnet_jax.models.layers import Classifier, conv_bn, finished, limit_strides,
 
 STEM_FEATURES, STEM_STRIDE = 32, 2
 LAST_FEATURES = 1280
+
+Block = tuple[int, int, int]  # (expansion, channels, stride)
 
 STAGES = (  # (expansion t, features c, repeats n, stride s of the first repeat)
     (1, 16, 1, 1),
@@ -70,14 +73,11 @@ class MobileNetV2(nn.Module):
     @nn.compact
     def __call__(self, x_BxHxWxC: jax.Array, train: bool = False) -> jax.Array:
         layer = conv_bn(self, self.activation)
-        blocks = self._blocks()
-        stem_stride, *strides = limit_strides((STEM_STRIDE, *(s for *_, s in blocks)), self.total_stride)
+        blocks = blocks_of(self.alpha, self.repeats(), self.expansion)
+        steps = [(stride, 1) for stride in limit_strides(strides_of(blocks), self.total_stride)]
         stem_alpha = self.alpha if self.scale_ends else 1.0
-        x = layer(make_divisible(STEM_FEATURES * stem_alpha), 3, stem_stride, name="stem")(x_BxHxWxC, train)
-        for i, ((expansion, features, _), stride) in enumerate(zip(blocks, strides, strict=True), start=1):
-            name = f"block{i:02d}"
-            drop_path = stochastic_depth(self.drop_path, i - 1, len(blocks), train, f"{name}_drop_path")
-            x = self._inverted_residual(layer, drop_path, x, features, expansion, stride, name, train)
+        options = (self.residual, self.linear_bottleneck, self.drop_path)
+        x = features(layer, x_BxHxWxC, train, stem_alpha, steps, blocks, *options)
         x = layer(make_divisible(LAST_FEATURES * max(stem_alpha, 1.0)), name="last")(x, train)
         return Classifier(self.num_classes, self.dropout, dtype=self.dtype, name="classifier")(x, train)
 
@@ -86,22 +86,62 @@ class MobileNetV2(nn.Module):
         first, *inner, last = (n for _, _, n, _ in STAGES)
         return [first, *(math.ceil(n * self.depth_multiplier) for n in inner), last]
 
-    def _blocks(self) -> list[tuple[int, int, int]]:
-        """(expansion, channels, stride) of each block."""
-        blocks = []
-        for (t, c, _, s), repeats in zip(STAGES, self.repeats(), strict=True):
-            expansion = t if self.expansion is None else self.expansion
-            blocks += [(expansion, make_divisible(c * self.alpha), s if i == 0 else 1) for i in range(repeats)]
-        return blocks
 
-    def _inverted_residual(self, layer, drop_path, x_BxHxWxC, features, expansion, stride, name, train):
-        """Expand, filter, project linearly; add the input where the shapes agree (Figure 4d)."""
-        channels = x_BxHxWxC.shape[-1]
-        is_residual = self.residual and stride == 1 and channels == features
-        y = x_BxHxWxC = finished(x_BxHxWxC) if is_residual else x_BxHxWxC
-        if expansion > 1:
-            y = layer(channels * expansion, name=f"{name}_expand")(y, train)
-        y = layer(None, 3, stride, name=f"{name}_depthwise")(y, train)
-        activation = None if self.linear_bottleneck else self.activation
-        y = finished(layer(features, activation=activation, name=f"{name}_project")(y, train))
-        return x_BxHxWxC + drop_path(y) if is_residual else y
+def blocks_of(alpha: float, repeats: Sequence[int] | None = None, expansion: int | None = None) -> list[Block]:
+    """The blocks of all stages.
+
+    Args:
+      alpha: as the network has it.
+      repeats: how many blocks each stage has; None for the table's.
+      expansion: as the network has it.
+    """
+    repeats = [n for _, _, n, _ in STAGES] if repeats is None else repeats
+    blocks = []
+    for (t, c, _, s), n in zip(STAGES, repeats, strict=True):
+        t = t if expansion is None else expansion
+        blocks += [(t, make_divisible(c * alpha), s if i == 0 else 1) for i in range(n)]
+    return blocks
+
+
+def strides_of(blocks: Sequence[Block]) -> tuple[int, ...]:
+    """Of the stem and of each block."""
+    return (STEM_STRIDE, *(stride for *_, stride in blocks))
+
+
+def features(
+    layer, x_BxHxWxC, train, stem_alpha, steps, blocks, residual=True, linear_bottleneck=True, max_drop_path=0.0
+):
+    """The map of the last block; to be called inside the network's `__call__`.
+
+    Args:
+      layer: from `conv_bn`.
+      x_BxHxWxC: images.
+      train: as the network has it.
+      stem_alpha: of the stem's width.
+      steps: (stride, dilation) of the stem and of each block.
+      blocks: from `blocks_of`; the strides there are not used.
+      residual, linear_bottleneck: as the network has them.
+      max_drop_path: the network's `drop_path`.
+    """
+    (stem_stride, _), *steps = steps
+    x = layer(make_divisible(STEM_FEATURES * stem_alpha), 3, stem_stride, name="stem")(x_BxHxWxC, train)
+    for i, ((expansion, channels, _), step) in enumerate(zip(blocks, steps, strict=True)):
+        name = f"block{i + 1:02d}"
+        drop_path = stochastic_depth(max_drop_path, i, len(blocks), train, f"{name}_drop_path")
+        x = _inverted_residual(layer, drop_path, x, channels, expansion, step, name, train, residual, linear_bottleneck)
+    return x
+
+
+def _inverted_residual(
+    layer, drop_path, x_BxHxWxC, features, expansion, step, name, train, residual, linear_bottleneck
+):
+    """Expand, filter, project linearly; add the input where the shapes agree (Figure 4d)."""
+    channels = x_BxHxWxC.shape[-1]
+    is_residual = residual and step[0] == 1 and channels == features
+    y = x_BxHxWxC = finished(x_BxHxWxC) if is_residual else x_BxHxWxC
+    if expansion > 1:
+        y = layer(channels * expansion, name=f"{name}_expand")(y, train)
+    y = layer(None, 3, *step, name=f"{name}_depthwise")(y, train)
+    linear = {"activation": None} if linear_bottleneck else {}
+    y = finished(layer(features, **linear, name=f"{name}_project")(y, train))
+    return x_BxHxWxC + drop_path(y) if is_residual else y

@@ -25,6 +25,7 @@ class Convolution:
       shifted: the forward pass is a sum of shifted products, and not XLA's grouped convolution.
       on_the_fly: the input gradient is such a sum, computed in each kernel that reads it and not stored.
       keeps_input: the normalised input is stored for the kernel's gradient, and not computed again.
+      dilation: distance between the taps along height and width; (1, 1) where the convolution is `shifted`.
     """
 
     strides: Pair
@@ -33,9 +34,18 @@ class Convolution:
     shifted: bool
     on_the_fly: bool
     keeps_input: bool
+    dilation: Pair = (1, 1)
 
     @classmethod
-    def choose(cls, window: Pair, strides: Pair, padding: tuple[Pair, Pair], depthwise: bool, memory: str):
+    def choose(
+        cls,
+        window: Pair,
+        strides: Pair,
+        padding: tuple[Pair, Pair],
+        depthwise: bool,
+        memory: str,
+        dilation: Pair = (1, 1),
+    ):
         """How a GPU moves the fewest bytes, by what XLA compiles for an H100 (`python -m benchmarks.deviceless`).
 
         At stride 2 a sum of shifted products fuses with the normalisation before it, so that no padded copy of the
@@ -47,10 +57,11 @@ class Convolution:
           strides, padding, depthwise: of the convolution.
           memory: one of `MEMORY`. "bytes" keeps normalised inputs, which for the gradient of the kernel is a read less
             than computing them again, but at stride 2, where they are four times the output; "least" keeps none.
+          dilation: of the kernel.
         """
-        by_shifts = depthwise and strides != (1, 1) and max(window) <= 3
+        by_shifts = depthwise and strides != (1, 1) and dilation == (1, 1) and max(window) <= 3
         keeps_input = memory == "bytes" and strides == (1, 1)
-        return cls(strides, padding, depthwise, by_shifts, by_shifts, keeps_input)
+        return cls(strides, padding, depthwise, by_shifts, by_shifts, keeps_input, dilation)
 
     def __call__(self, x: jax.Array, kernel: jax.Array) -> jax.Array:
         if not self.depthwise:
@@ -81,7 +92,7 @@ class Convolution:
         return jax.vjp(lambda kernel: self._grouped(x, kernel), kernel)[1](dy)[0]
 
     def _grouped(self, x, kernel):
-        return depthwise_conv(x, kernel, self.strides, self.padding, method="grouped")
+        return depthwise_conv(x, kernel, self.strides, self.padding, self.dilation, method="grouped")
 
 
 def _shifted(x, kernel, strides, edges):

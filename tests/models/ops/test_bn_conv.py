@@ -24,7 +24,7 @@ def arrays(shape, kernel_shape, dtype=np.float64):
     return tuple(a.astype(dtype) for a in (raw, *others, rng.normal(size=kernel_shape)))
 
 
-def textbook(raw, scale, bias, kernel, activation, strides, padding, depthwise):
+def textbook(raw, scale, bias, kernel, activation, strides, padding, depthwise, dilation=(1, 1)):
     mean, variance = raw.mean((0, 1, 2)), raw.var((0, 1, 2))
     scale, bias, mean, variance = (a.reshape(1, 1, 1, -1) for a in (scale, bias, mean, variance))
     x = activation(scale * (raw - mean) / jnp.sqrt(variance + EPSILON) + bias)
@@ -32,7 +32,13 @@ def textbook(raw, scale, bias, kernel, activation, strides, padding, depthwise):
         return x
     groups = raw.shape[-1] if depthwise else 1
     return lax.conv_general_dilated(
-        x, kernel, strides, padding, feature_group_count=groups, dimension_numbers=("NHWC", "HWIO", "NHWC")
+        x,
+        kernel,
+        strides,
+        padding,
+        rhs_dilation=dilation,
+        feature_group_count=groups,
+        dimension_numbers=("NHWC", "HWIO", "NHWC"),
     )
 
 
@@ -72,6 +78,20 @@ def test_a_depthwise_one_equals_the_textbook(batch, size, channels, side, stride
             lambda raw, scale, bias, kernel: bn_conv(pending(raw, scale, bias, activation), kernel, convolution),
             lambda *a: textbook(*a, activation, strides, pads, True),
             arguments,
+        )
+
+
+@pytest.mark.parametrize("memory", MEMORY)
+@pytest.mark.parametrize("strides", [(1, 1), (2, 2)])
+def test_a_dilated_depthwise_one_equals_the_textbook(memory, strides):
+    size, dilation = (9, 8), (2, 3)
+    pads = pads_of(size, (5, 7), strides, "SAME")
+    convolution = Convolution.choose((3, 3), strides, pads, True, memory, dilation)
+    with jax.enable_x64(True):
+        compare(
+            lambda raw, scale, bias, kernel: bn_conv(pending(raw, scale, bias, nn.relu6), kernel, convolution),
+            lambda *a: textbook(*a, nn.relu6, strides, pads, True, dilation),
+            arrays((2, *size, 3), (3, 3, 1, 3)),
         )
 
 
