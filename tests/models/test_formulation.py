@@ -19,13 +19,12 @@ NETWORKS = (
 
 
 def loss_and_gradients(module, variables, images):
-    weights = np.random.default_rng(1).normal(size=(len(images), module.num_classes))
-
     def loss(params):
         dropout = {"dropout": jax.random.key(3)}
         logits, updated = module.apply(
             {**variables, "params": params}, images, train=True, mutable="batch_stats", rngs=dropout
         )
+        weights = np.random.default_rng(1).normal(size=logits.shape)
         return (logits * weights).sum(), updated["batch_stats"]
 
     return jax.jit(jax.value_and_grad(loss, has_aux=True))(variables["params"])
