@@ -4,7 +4,8 @@ What is counted, for one example:
   Mult-Adds: the multiply-adds of convolutions (grouped, dilated and transposed ones too, of any rank) and of matrix
     products (dense layers, attention, `einsum`, `dot`, `@`), every tap of a kernel at every output position, also the
     taps that fall on padding, as the papers count. Not counted: bias, normalisation, activation, pooling, elementwise
-    products, residual additions. `jaxpr` says how they are found, and what leads to a warning.
+    products, residual additions, interpolation by `Upsampling`. `jaxpr` says how they are found, and what leads to a
+    warning.
   Parameters: the trainable ones, scale and bias of normalisation included. Weights: those with two axes or more, the
     kernels; what the papers print.
   Activation bytes: the outputs of the layers that have Mult-Adds, in the dtype in which the layer returns them.
@@ -26,6 +27,7 @@ from flax import traverse_util
 from mnet_jax.cost import jaxpr
 from mnet_jax.errors import UserError, explained
 from mnet_jax.models import registry
+from mnet_jax.models.deeplab import Upsampling
 
 _FLOAT_BYTES = 4
 
@@ -45,6 +47,7 @@ class Layer:
       params: trainable parameters; 0 where an earlier call had them.
       weights: those of them with two axes or more.
       activation_bytes: of the output; 0 without Mult-Adds.
+      dilation: distance between the taps of a convolution's kernel, along its first axis; 1 for everything else.
     """
 
     name: str
@@ -55,6 +58,7 @@ class Layer:
     params: int
     weights: int
     activation_bytes: int
+    dilation: int = 1
 
 
 @dataclasses.dataclass(frozen=True, repr=False)
@@ -207,6 +211,7 @@ def _layers(calls: list[_Call], found: jaxpr.Arithmetic, params):
                 params=sum(value.size for value in owned.values()),
                 weights=sum(value.size for value in owned.values() if value.ndim > 1),
                 activation_bytes=times * output.size * output.dtype.itemsize if mult_adds and output is not None else 0,
+                dilation=_dilation(call.module),
             )
     for path, value in traverse_util.flatten_dict(params).items():
         if path[:-1] not in seen:
@@ -215,10 +220,18 @@ def _layers(calls: list[_Call], found: jaxpr.Arithmetic, params):
 
 
 def _mult_adds(call: _Call, counted: int, params) -> int:
-    """What the trace shows; but a local convolution cuts out its patches by a convolution that is no arithmetic."""
+    """What the trace shows; but interpolation is no arithmetic, nor is the convolution that cuts out local patches."""
+    if isinstance(call.module, Upsampling):
+        return 0
     if isinstance(call.module, nn.ConvLocal) and counted:
         return _owned(params, call.module.path)["kernel"].size  # a kernel of its own for each output position
     return counted
+
+
+def _dilation(module: nn.Module) -> int:
+    """`kernel_dilation` is a number, one for each axis, or None."""
+    dilation = getattr(module, "kernel_dilation", None) or 1
+    return dilation if isinstance(dilation, int) else dilation[0]
 
 
 def _owned(params, path: tuple[str, ...]) -> dict[str, Any]:

@@ -29,6 +29,8 @@ Mult-Adds and parameters in millions, as printed; ours exactly, counted by `mnet
 printed figure is ours, rounded or cut off. The sources count parameters differently: the V1 paper takes the weights
 alone; TF-slim's V2 README takes weights and biases, without batch normalisation; its V1 and V3 READMEs take three of
 the four variables of batch normalisation (all but the scale). "as there" is our network counted like that.
+
+[Segmentation](segmentation.md) has a page of its own.
 """
 
 _COLUMNS = ("row", "Mult-Adds", "ours", "", "params", "as there", "", "trainable", "weights", "remark")
