@@ -15,39 +15,20 @@ import functools
 import hashlib
 import io
 import itertools
-import math
 import os
 import pathlib
 from collections.abc import Iterator, Mapping, Sequence
 
-from PIL import Image
-
-from mnet_jax.data import class_file, class_folders, copies, orientation, stored
+from mnet_jax.data import class_file, class_folders, copies, image_file, orientation, split_folders, stored
 from mnet_jax.data.class_file import Order
 from mnet_jax.data.class_folders import LeftOut
+from mnet_jax.data.image_file import ImageFile
 from mnet_jax.data.registry import Facts, with_classes
 from mnet_jax.errors import UserError
 
-FORMATS = ("JPEG", "PNG", "WEBP", "BMP")
-
-_FOLDERS = {"train": ("train",), "validation": ("val", "valid", "validation"), "test": ("test",)}
 _LIKE_SPLITS = ("train", "training", "val", "valid", "validation", "dev", "test", "testing")  # in any case
-_ENDS = 4096  # bytes at either end of a file that its fingerprint reads; of BMP, which is not compressed, it reads all
-_THREADS = 16
-_PIECE = 64  # files that a thread looks at in one go
 _VERSION = 1  # of what a prepared copy holds for the same files
 _DIGITS = 16  # of a fingerprint
-
-
-@dataclasses.dataclass(frozen=True)
-class _File:
-    """An image: its path relative to the data set's folder, and what its ends and its header say."""
-
-    path: str
-    label: int
-    digest: bytes
-    size: tuple[int, int]
-    is_gray: bool
 
 
 @dataclasses.dataclass(frozen=True)
@@ -76,7 +57,7 @@ class ImageFolder:
         """A key and {"image": a file object, "label", "file_name"} for each image of a split."""
         with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as threads:
             members = iter(self.splits[split])
-            while piece := list(itertools.islice(members, _PIECE)):
+            while piece := list(itertools.islice(members, image_file.PIECE)):
                 for (path, label), encoded in zip(piece, threads.map(self._read, piece), strict=True):
                     name = os.fsencode(path)
                     yield name, {"image": io.BytesIO(encoded), "label": label, "file_name": name}
@@ -102,22 +83,13 @@ def read(data, again: bool = False) -> ImageFolder:
         `config.data.classes` names, a class has no images, the fractions leave nothing to train on, or prepared copies
         would become a class.
     """
-    if data.source_dir is None:
-        raise UserError("data set image_folder: set --config.data.source_dir=DIR to the folder of your images")
-    folder = pathlib.Path(data.source_dir).expanduser()
-    if not folder.is_dir():
-        raise UserError(f"config.data.source_dir={data.source_dir!r}: there is no such folder")
-    fractions = {"test": data.test_fraction, "validation": data.validation_fraction}  # cut in this order
-    if sum(fractions.values()) >= 1:
-        raise UserError(
-            f"config.data.validation_fraction={data.validation_fraction} and config.data.test_fraction="
-            f"{data.test_fraction} leave nothing to train on"
-        )
+    folder = split_folders.source(data)
+    fractions = split_folders.fractions(data)
     check_outside(data, copies.root(data), "config.data.data_dir")
     if again:
         forget()
     order, turn = class_file.order_of(data), orientation.is_honoured(data)
-    return _read(folder.absolute(), data.split_seed, tuple(fractions.items()), _stamp(folder), order, turn)
+    return _read(folder, data.split_seed, tuple(fractions.items()), _stamp(folder), order, turn)
 
 
 def check_outside(data, path: pathlib.Path, what: str) -> None:
@@ -168,7 +140,7 @@ def _read(
     found = {split: _images(folder, place, names, left_out) for split, place in layout.items()}
     missing = {split: fraction for split, fraction in fractions if split not in layout and fraction}
     splits = {split: [(file.path, file.label) for file in members] for split, members in found.items()}
-    splits |= _cut(splits["train"], seed, missing)
+    splits |= split_folders.cut(splits["train"], seed, missing)
     everything = [file for members in found.values() for file in members]
     differing = _differing(everything)
     facts = with_classes(
@@ -188,7 +160,7 @@ def _layout(folder: pathlib.Path) -> dict[str, pathlib.Path]:
     train = folder / "train"
     if not (train.is_dir() and class_folders.names(train)):
         names = class_folders.names(folder)
-        if set(names) <= {name for known in _FOLDERS.values() for name in known} and len(names) > 0:
+        if set(names) <= {name for known in split_folders.NAMES.values() for name in known} and len(names) > 0:
             raise UserError(f"data set image_folder: {folder} has {', '.join(names)} and no train/<class>/*")
         splits = [name for name in names if name.casefold() in _LIKE_SPLITS and class_folders.names(folder / name)]
         if splits:
@@ -197,17 +169,10 @@ def _layout(folder: pathlib.Path) -> dict[str, pathlib.Path]:
                 "them train, val and test"
             )
         return {"train": folder}
-    layout = {}
-    for split, names in _FOLDERS.items():
-        there = [folder / name for name in names if (folder / name).is_dir()]
-        if len(there) > 1:
-            raise UserError(f"data set image_folder: {' and '.join(map(str, there))}: which one is for validation?")
-        if there:
-            layout[split] = there[0]
-    return layout
+    return split_folders.places("image_folder", folder)
 
 
-def _images(folder: pathlib.Path, place: pathlib.Path, names: Sequence[str], left_out: LeftOut) -> list[_File]:
+def _images(folder: pathlib.Path, place: pathlib.Path, names: Sequence[str], left_out: LeftOut) -> list[ImageFile]:
     """The images of a split, by class and path.
 
     Raises:
@@ -218,13 +183,9 @@ def _images(folder: pathlib.Path, place: pathlib.Path, names: Sequence[str], lef
         for label, name in enumerate(names)
         for path in class_folders.files(place / name, left_out)
     ]
-    Image.init()  # all formats that Pillow knows, before threads ask for them
-    pieces = [listed[i : i + _PIECE] for i in range(0, len(listed), _PIECE)]
-    with concurrent.futures.ThreadPoolExecutor(_THREADS) as threads:
-        looked_at = threads.map(lambda piece: [_look(folder, path, label) for path, label in piece], pieces)
-        found = list(itertools.chain.from_iterable(looked_at))
+    found = image_file.look_at_all(folder, listed)
     left_out.update(kind for kind in found if isinstance(kind, str))
-    images = [file for file in found if isinstance(file, _File)]
+    images = [file for file in found if isinstance(file, ImageFile)]
     if empty := set(range(len(names))) - {file.label for file in images}:
         raise UserError(
             f"data set image_folder: no images for {class_folders.listed(names[label] for label in empty)} in {place}"
@@ -232,57 +193,7 @@ def _images(folder: pathlib.Path, place: pathlib.Path, names: Sequence[str], lef
     return images
 
 
-def _look(folder: pathlib.Path, path: str, label: int) -> _File | str:
-    """The image, or which kind of file it is instead."""
-    try:
-        with open(folder / path, "rb") as file:
-            head = file.read(_ENDS)
-            num_bytes = file.seek(0, os.SEEK_END)
-            file.seek(max(num_bytes - _ENDS, 0))
-            digest = hashlib.sha256(b"%d," % num_bytes + head + file.read(_ENDS)).digest()
-            image = _opened(file, FORMATS)
-            if image is not None:
-                if image.format == "BMP":
-                    digest = hashlib.sha256((folder / path).read_bytes()).digest()
-                return _File(path, label, digest, image.size, stored.is_gray(image))
-            other = _opened(file, None)
-    except OSError as error:
-        raise UserError(f"cannot read {folder / path}: {error.strerror}") from error
-    return class_folders.NO_IMAGE if other is None else other.format
-
-
-def _opened(file: io.BufferedReader, formats: Sequence[str] | None) -> Image.Image | None:
-    """The image with its header read, if it is one."""
-    file.seek(0)
-    try:
-        return Image.open(file, formats=formats)
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
-        if isinstance(error, OSError) and error.errno is not None:
-            raise  # it is the disk's
-        return None
-
-
-def _cut(
-    training: Sequence[tuple[str, int]], seed: int, fractions: Mapping[str, float]
-) -> dict[str, list[tuple[str, int]]]:
-    """The training images, with those of the splits that `fractions` names taken out; splits without images are not."""
-    found = {"train": [], **{split: [] for split in fractions}}
-    for _, members in itertools.groupby(training, key=lambda member: member[1]):
-        members = sorted(members, key=lambda member: _draw(seed, member[0]))
-        last = len(members)
-        for split, fraction in fractions.items():
-            first = max(1, last - max(1, math.floor(len(members) * fraction + 0.5)))
-            found[split] += members[first:last]
-            last = first
-        found["train"] += members[:last]
-    return {split: sorted(members) for split, members in found.items() if members}
-
-
-def _draw(seed: int, path: str) -> bytes:
-    return hashlib.sha256(f"{seed},".encode() + os.fsencode(path)).digest()
-
-
-def _differing(files: Sequence[_File]) -> str | None:
+def _differing(files: Sequence[ImageFile]) -> str | None:
     first = files[0]
     for file in files:
         if file.size[0] != file.size[1]:
@@ -293,7 +204,7 @@ def _differing(files: Sequence[_File]) -> str | None:
 
 
 def _fingerprint(
-    files: Sequence[_File], seed: int, fractions: Mapping[str, float], order: Order | None, turn: bool
+    files: Sequence[ImageFile], seed: int, fractions: Mapping[str, float], order: Order | None, turn: bool
 ) -> str:
     """Of paths, sizes and ends of the files, of what decides where images without a split go, and of what is unusual.
 

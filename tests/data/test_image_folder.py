@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from mnet_jax.data import cache, checks, decode, image_folder, sources, stream
+from mnet_jax.data import cache, checks, decode, image_folder, sources, split_folders, stream
 from mnet_jax.data.facts import facts
 from mnet_jax.devices.mesh import make_mesh
 from mnet_jax.errors import UserError
@@ -151,7 +151,7 @@ def cut(counts, **fields):
     """How many images of each class go where."""
     fractions = {"test": fields.get("test", 0.1), "validation": fields.get("validation", 0.1)}
     training = [(f"{label}/{i}", label) for label, count in enumerate(counts) for i in range(count)]
-    found = image_folder._cut(training, fields.get("seed", 0), {k: v for k, v in fractions.items() if v})
+    found = split_folders.cut(training, fields.get("seed", 0), {k: v for k, v in fractions.items() if v})
     return {
         split: np.bincount([label for _, label in part], minlength=len(counts)).tolist()
         for split, part in found.items()

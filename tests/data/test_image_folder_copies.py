@@ -6,7 +6,7 @@ import shutil
 import pytest
 from PIL import Image
 
-from mnet_jax.data import image_folder, sources
+from mnet_jax.data import image_file, image_folder, sources
 from mnet_jax.data.facts import facts
 from mnet_jax.errors import UserError
 
@@ -95,8 +95,8 @@ def test_a_change_without_a_trace_in_the_folders_is_seen_when_the_copy_is_made(t
 def test_a_folder_is_read_once_for_all_trials(tmp_path, fill, own, monkeypatch):
     fill(tmp_path / "set" / "a", 10)
     looked_at = []
-    look = image_folder._look
-    monkeypatch.setattr(image_folder, "_look", lambda *args: looked_at.append(args[1]) or look(*args))
+    look = image_file.look
+    monkeypatch.setattr(image_file, "look", lambda *args: looked_at.append(args[1]) or look(*args))
     for _ in range(20):
         facts(own("image_folder", source_dir=str(tmp_path / "set")))
     assert len(looked_at) == 10
