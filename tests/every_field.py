@@ -20,6 +20,7 @@ CONFIGS = {
     "rmsprop": config_of({"optim.name": "rmsprop", "optim.schedule": "exponential"}),
     "randaugment": config_of({"data.augment": "randaugment"}),
     "large images": config_of({"data.crop": "inception", "data.cache_side": 64}),
+    "masks": changed(config_of(), "data.name", "mask_folder"),
     "folder": changed(config_of(), "data.name", "image_folder"),
 }
 

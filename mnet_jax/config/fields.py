@@ -23,7 +23,16 @@ def _with(key: str, *values: Any) -> Callable[[Flat], bool]:
 
 def honours_exif(flat: Flat) -> bool:
     """What `data.exif_orientation` means where it is unset."""
-    return flat["data.name"] == "image_folder" and flat["data.tfds_name"] is None
+    return flat["data.name"] in _FOLDERS and flat["data.tfds_name"] is None
+
+
+def has_masks(flat: Flat) -> bool:
+    """Whether the data set is one of masks: a class for each pixel, not for each image."""
+    return flat["data.name"] in OF_MASKS and flat["data.tfds_name"] is None
+
+
+def _scales(flat: Flat) -> bool:
+    return _trains(flat) and has_masks(flat)
 
 
 def _may_state_orientation(flat: Flat) -> bool:
@@ -45,7 +54,10 @@ _CLASSES = Range(lambda v: v >= 2, "must be 2 or more")
 _COLORS = Range(lambda v: v in (1, 3), "must be 1 or 3")
 STRIDE = Range(lambda v: v in (1, 2, 4, 8, 16, 32), "must be one of 1, 2, 4, 8, 16, 32")
 
-_OF_FILES = ("image_folder", "imagenet", "imagenet_validation")  # data sets of images as they came
+OF_MASKS = ("scenes", "fashion_scenes", "voc", "mask_folder")
+
+_FOLDERS = ("image_folder", "mask_folder", "voc")  # of one's own
+_OF_FILES = (*_FOLDERS, "imagenet", "imagenet_validation")  # data sets of images as they came
 
 _SGD_OR_RMSPROP = _with("optim.name", "sgd", "rmsprop")
 _RMSPROP = _with("optim.name", "rmsprop")
@@ -95,6 +107,15 @@ FIELDS = (
     ),
     Field("data.crop_padding", int, 2, "Largest shift.", NOT_NEGATIVE, "pixels", _with("data.crop", "shift")),
     Field("data.flip", bool, False, "Flip training images at random, left to right.", has_effect=_trains),
+    Field(
+        "data.min_scale",
+        float,
+        0.5,
+        "Smallest scale of training images that have masks, before a part of input_size is cut out.",
+        POSITIVE,
+        has_effect=_scales,
+    ),
+    Field("data.max_scale", float, 2.0, "Largest of these scales.", POSITIVE, has_effect=_scales),
     Field(
         "data.augment",
         str,
@@ -155,17 +176,17 @@ FIELDS = (
         "data.validation_fraction",
         float,
         0.1,
-        "Share of an image_folder's training images, where it has no val/.",
+        "Share of a folder's training images, where it has no val/.",
         FRACTION,
-        has_effect=_with("data.name", "image_folder"),
+        has_effect=_with("data.name", *_FOLDERS),
     ),
     Field(
         "data.test_fraction",
         float,
         0.1,
-        "Share of an image_folder's training images, where it has no test/.",
+        "Share of a folder's training images, where it has no test/.",
         FRACTION,
-        has_effect=lambda flat: flat["data.name"] == "image_folder",
+        has_effect=lambda flat: flat["data.name"] in ("image_folder", "mask_folder"),
     ),
     Field(
         "data.split_seed",
@@ -173,7 +194,7 @@ FIELDS = (
         0,
         "Of what is split off so.",
         _SEED,
-        has_effect=lambda flat: flat["data.name"] == "image_folder",
+        has_effect=lambda flat: flat["data.name"] in _FOLDERS,
     ),
     Field("data.data_dir", str, None, "Folder of prepared data sets; by default TFDS's.", has_effect=never),
     Field("data.source_dir", str, None, "Folder of the raw files.", has_effect=never),
@@ -181,14 +202,14 @@ FIELDS = (
         "data.classes",
         str,
         None,
-        "Text file of the class folders' names, by label, one a line; by default they are sorted.",
+        "Text file of the classes' names, by label, one a line; by default those of the class folders, sorted.",
         has_effect=never,
     ),
     Field(
         "data.exif_orientation",
         bool,
         None,
-        "Turn images as EXIF states; by default those of an image_folder, and no others.",
+        "Turn images as EXIF states; by default those of a folder of one's own, and no others.",
         has_effect=_may_state_orientation,
     ),
     Field("data.tfds_name", str, None, "A data set that TFDS prepares itself."),

@@ -251,6 +251,11 @@ def _check_together(config: ConfigDict) -> None:
             f"config.data.crop_padding={config.data.crop_padding}: must be smaller than the images "
             f"(config.data.image_size={config.data.image_size})"
         )
+    if config.data.min_scale > config.data.max_scale:
+        raise UserError(
+            f"config.data.min_scale={config.data.min_scale}: must not be above config.data.max_scale="
+            f"{config.data.max_scale}"
+        )
     if config.data.cache_side is not None and config.data.crop != "inception":
         raise UserError(
             f"config.data.cache_side={config.data.cache_side}: shrinks large images for --config.data.crop=inception; "

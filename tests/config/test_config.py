@@ -34,6 +34,7 @@ from mnet_jax.train.inputs import settle
         ("input_size", True, "must be of type int"),
         ("data.augment", "trivial", r"did you mean trivialaugment\? \(known: none, trivialaugment, randaugment\)"),
         ("data.augment_magnitude", 31, r"must be in \[0, 30\]"),
+        ("data.min_scale", 2.5, r"must not be above config\.data\.max_scale=2\.0"),
         ("data.random_erasing", 1.1, r"must be in \[0, 1\]"),
         ("train.mixup_alpha", -0.2, "must be 0 or more"),
         ("train.precise_bn_images", 63, r"must be 0, or one batch at least \(config\.train\.batch_size=64\)"),
@@ -82,6 +83,7 @@ CASES = {  # settings in which all fields have an effect
     "rmsprop": {"optim.name": "rmsprop", "optim.schedule": "exponential"},
     "randaugment": {"data.augment": "randaugment"},
     "crops": {"data.crop": "inception", "data.cache_side": 32},
+    "masks": {"data.name": "scenes"},
     "folder": {"data.name": "image_folder", "data.fingerprint": "0123"},
 }
 
