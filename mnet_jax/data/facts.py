@@ -28,6 +28,8 @@ _BUILT_IN = {
     "mnist5k": with_classes("0123456789", image_size=28, channels=1),
     "fashion_mnist": with_classes(_CLOTHES, image_size=28, channels=1),
     "cifar10": with_classes(_CIFAR10, image_size=32, channels=3),
+    "scenes": with_classes(("background", *"0123456789"), image_size=96, channels=1, has_masks=True),
+    "fashion_scenes": with_classes(("background", *_CLOTHES), image_size=96, channels=1, has_masks=True),
 }
 _IMAGENET_SPLITS = {"imagenet": ("train", "val"), "imagenet_validation": ("val",)}
 
@@ -36,14 +38,31 @@ def facts(data) -> Facts:
     """What the data set of `config.data` says of itself. Nothing is written; what reads a folder does it once.
 
     Args:
-      data: `config.data`: `name`, `tfds_name`, `source_dir`, `data_dir`, `crop`, `fingerprint`; for class folders
-        `classes` and `class_names`; for data of one's own `split_seed`, `validation_fraction`, `test_fraction` and
-        `exif_orientation`.
+      data: `config.data`: `name`, `tfds_name`, `source_dir`, `data_dir`, `crop`, `image_size`, `fingerprint`; for
+        class folders and masks `classes` and `class_names`; for data of one's own `split_seed`, `validation_fraction`,
+        `test_fraction` and `exif_orientation`.
 
     Raises:
-      UserError: the name is unknown, raw files are missing or wrong, or images differ in size where `data.crop` does
-        not bring them to one.
+      UserError: the name is unknown, raw files are missing or wrong, images differ in size where `data.crop` does not
+        bring them to one, or images with masks are larger than `data.image_size`.
     """
+    found = _facts(data)
+    if not found.has_masks:
+        return found
+    if data.crop == "inception":
+        raise UserError(
+            f"config.data.crop='inception': data set {data.name} has masks, which are cut on the device with their "
+            "images (config.data.min_scale): set --config.data.crop=none"
+        )
+    if found.largest_side and data.image_size is not None and found.largest_side > data.image_size:
+        raise UserError(
+            f"config.data.image_size={data.image_size}: data set {data.name} has images of up to {found.largest_side} "
+            f"pixels a side, the smallest that fits is --config.data.image_size={found.largest_side}"
+        )
+    return found
+
+
+def _facts(data) -> Facts:
     if data.tfds_name is not None:
         from mnet_jax.data import sources
 
@@ -69,7 +88,7 @@ def facts(data) -> Facts:
 
 def look_again() -> None:
     """Forgets what was read of raw data: a process that lives long plans a sweep after they have changed."""
-    for name in ("arrays", "image_folder", "provenance"):
+    for name in ("arrays", "image_folder", "mask_folder", "provenance"):
         if module := sys.modules.get(f"mnet_jax.data.{name}"):
             module.forget()
 

@@ -8,6 +8,7 @@ from PIL import Image
 
 from mnet_jax.config.fields import has_masks
 from mnet_jax.data.decode import BadImage
+from mnet_jax.errors import UserError
 
 VOID = 255
 
@@ -86,13 +87,23 @@ def colour(data) -> np.ndarray:
     return np.round(255 * np.clip(np.broadcast_to(mean, data.channels), 0, 1)).astype(np.uint8)
 
 
-def at_top_left(pixels: np.ndarray, out: np.ndarray) -> None:
-    """Writes (height, width, ...) into the corner of an array that is as large or larger.
+def surrounded(pixels: np.ndarray, side: int, value) -> np.ndarray:
+    """Pixels (height, width, ...) at the top left of (side, side, ...), the rest of which has a value."""
+    found = np.empty((side, side, *pixels.shape[2:]), np.uint8)
+    found[:] = value
+    found[: pixels.shape[0], : pixels.shape[1]] = pixels
+    return found
+
+
+def check_labels(mask: np.ndarray, num_classes: int, where: str) -> None:
+    """Looks at every pixel.
 
     Raises:
-      ValueError: it is smaller.
+      UserError: one has a label that is neither a class nor void.
     """
-    height, width = pixels.shape[:2]
-    if height > out.shape[0] or width > out.shape[1]:
-        raise ValueError(f"{width} x {height} pixels do not fit into {out.shape[1]} x {out.shape[0]}")
-    out[:height, :width] = pixels
+    wrong = mask[(mask >= num_classes) & (mask != VOID)]
+    if wrong.size:
+        raise UserError(
+            f"{where}: {wrong.size} pixels with labels that are no class, such as {wrong[0]} (known: 0 to "
+            f"{num_classes - 1}, and {VOID} for void): an interpolated mask? resize masks to the nearest pixel"
+        )

@@ -15,7 +15,7 @@ _COPY = pathlib.Path("images", "1.0.0")  # name and version of `builders.Images`
 
 def is_own(data) -> bool:
     """Whether the data set of `config.data` is a folder, registered arrays or a builder."""
-    return data.tfds_name is None and (data.name == "image_folder" or data.name not in registry.BUILT_IN)
+    return data.tfds_name is None and (data.name in registry.FOLDERS or data.name not in registry.BUILT_IN)
 
 
 def is_builder(data) -> bool:
@@ -35,7 +35,7 @@ def copy_folder(data, fingerprint: str | None = None) -> pathlib.Path:
     fingerprint = fingerprint or data.fingerprint or raw(data).facts.fingerprint
     if is_builder(data):
         return copies.root(data) / fingerprint
-    kind = ("image_folder",) if data.name == "image_folder" else ("arrays", data.name)
+    kind = (data.name,) if data.name in registry.FOLDERS else ("arrays", data.name)
     return copies.root(data).joinpath(*kind, fingerprint, _COPY)
 
 
@@ -57,6 +57,8 @@ def facts(data) -> tuple[Facts, str | None]:
                 image_size=recorded["image_size"],
                 channels=recorded["channels"],
                 fingerprint=data.fingerprint,
+                has_masks=recorded.get("has_masks", False),  # of an earlier version, which had none
+                largest_side=recorded.get("largest_side"),
             ),
             recorded["differing"],
         )
@@ -69,7 +71,7 @@ def facts(data) -> tuple[Facts, str | None]:
 
 
 def raw(data, again: bool = False):
-    """An `ImageFolder` or `Arrays`, as they are now.
+    """An `ImageFolder`, `MaskFolder` or `Arrays`, as they are now.
 
     Raises:
       UserError: they are missing or wrong, or not those that `config.data.fingerprint` was found for.
@@ -78,6 +80,10 @@ def raw(data, again: bool = False):
         from mnet_jax.data import image_folder
 
         found = image_folder.read(data, again)
+    elif data.name in registry.FOLDERS:
+        from mnet_jax.data import mask_folder
+
+        found = mask_folder.read(data, again)
     elif function := registry.function(data.name):
         from mnet_jax.data import arrays
 

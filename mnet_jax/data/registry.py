@@ -13,7 +13,12 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from mnet_jax.errors import UserError
 
-BUILT_IN = ("mnist5k", "fashion_mnist", "cifar10", "imagenet", "imagenet_validation", "image_folder")
+FOLDERS = ("image_folder", "mask_folder", "voc")  # folders of one's own
+BUILT_IN = (
+    *("mnist5k", "fashion_mnist", "cifar10", "imagenet", "imagenet_validation"),
+    *("scenes", "fashion_scenes"),
+    *FOLDERS,
+)
 
 _NAME = re.compile(r"\w[\w.-]*", re.ASCII)
 
@@ -32,6 +37,8 @@ class Facts:
       image_size: side in pixels, where all images are squares of one size.
       channels: 1 where all images are gray, else 3.
       fingerprint: of the content, where the name does not say it; names the prepared copy.
+      has_masks: each image has a mask, a class for each pixel, in place of a label.
+      largest_side: of the images, in pixels, where they have masks and differ in size.
     """
 
     class_names: tuple[str, ...] | None = None
@@ -39,6 +46,8 @@ class Facts:
     image_size: int | None = None
     channels: int | None = None
     fingerprint: str | None = None
+    has_masks: bool = False
+    largest_side: int | None = None
 
 
 def with_classes(names: Sequence[str], **others) -> Facts:

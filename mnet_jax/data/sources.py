@@ -192,7 +192,10 @@ def _facts_of(name: str, info: tfds.core.DatasetInfo) -> Facts:
 
 
 def open_split(data, split: str) -> Sequence[dict]:
-    """Random access to the examples of a split such as "train[:55000]": {"image": encoded bytes, "label": int}."""
+    """Random access to the examples of a split such as "train[:55000]": {"image": encoded bytes, "label": int}.
+
+    Where the data set has masks, "label" is encoded bytes, too.
+    """
     source = prepare(data).as_data_source(split, decoders={"image": tfds.decode.SkipDecoding()})
     return _Examples(source.data_source)
 
@@ -215,7 +218,12 @@ class _Examples(Sequence):
 
 def _parsed(record: bytes) -> dict:
     features = tf_example_pb2.Example.FromString(record).features.feature
-    example = {"image": features["image"].bytes_list.value[0], "label": features["label"].int64_list.value[0]}
+    label = features["label"]
+    is_mask = label.WhichOneof("kind") == "bytes_list"
+    example = {
+        "image": features["image"].bytes_list.value[0],
+        "label": label.bytes_list.value[0] if is_mask else label.int64_list.value[0],
+    }
     if "file_name" in features:
         example["file_name"] = features["file_name"].bytes_list.value[0]
     return example

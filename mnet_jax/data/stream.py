@@ -18,7 +18,7 @@ import numpy as np
 from grain.experimental import index_shuffle
 from jax.sharding import Mesh, NamedSharding
 
-from mnet_jax.data import cache, decode, orientation
+from mnet_jax.data import cache, decode, masks, orientation
 from mnet_jax.data.damage import Damage
 from mnet_jax.devices.mesh import replicated_on, sharded_on
 from mnet_jax.errors import UserError
@@ -61,7 +61,7 @@ def open_stream(config, split: str, mesh: Mesh) -> "Stream":
     """
     data = config.data
     source = cache.open_split(data, split)
-    num_bytes = len(source) * data.image_size**2 * data.channels
+    num_bytes = len(source) * data.image_size**2 * (data.channels + masks.are_those_of(data))
     fits = data.crop != "inception" and num_bytes <= _MAX_RESIDENT_BYTES
     return (ResidentStream if fits else HostStream)(source, data, config.model.num_classes, mesh)
 
@@ -72,6 +72,9 @@ def _joined(pieces: Sequence[dict]) -> dict:
 
 class Stream:
     """The batches of one split. "image" is uint8 (batch, image_size, image_size, channels), "label" int32 (batch,).
+
+    Where the data set has masks, "label" is uint8 (batch, image_size, image_size): a class per pixel, or `masks.VOID`.
+    A smaller image is at the top left; around it are the mean colour and void.
 
     An image that cannot be decoded is named in the log and left out: the next one takes its place in training, and
     evaluation does not count it.
@@ -84,6 +87,7 @@ class Stream:
     def __init__(self, source, data, num_classes: int, mesh: Mesh):
         self._source, self._data, self._num_classes = source, data, num_classes
         self._replicated, self._sharded = replicated_on(mesh), sharded_on(mesh)
+        self._has_masks = masks.are_those_of(data)
         self._turn = orientation.is_due(data)
         self._damage = Damage(data)
         self.num_examples = len(source)
@@ -100,11 +104,17 @@ class Stream:
     def _whole(self, example) -> np.ndarray:
         image = decode.whole(example["image"], self._data.channels, self._turn)
         expected = (self._data.image_size, self._data.image_size, self._data.channels)
+        if self._has_masks and max(image.shape[:2]) <= self._data.image_size:
+            return masks.surrounded(image, self._data.image_size, masks.colour(self._data))
         if image.shape != expected:
             raise UserError(f"data set {self._data.name}: an image is {image.shape}, config.data says {expected}")
         return image
 
-    def _label(self, example) -> np.int32:
+    def _label(self, example) -> np.int32 | np.ndarray:
+        if self._has_masks:
+            mask = masks.decoded(example["label"])
+            masks.check_labels(mask, self._num_classes, f"data set {self._data.name}")
+            return masks.surrounded(mask, self._data.image_size, masks.VOID)
         if not 0 <= example["label"] < self._num_classes:
             raise UserError(
                 f"data set {self._data.name} has label {example['label']}, which config.model.num_classes="
@@ -112,26 +122,32 @@ class Stream:
             )
         return np.int32(example["label"])
 
+    def _blank(self, count: int) -> dict[str, np.ndarray]:
+        """Arrays of so many examples, to be written to: black, and of class 0 or void."""
+        side = self._data.image_size
+        labels = masks.blank(count, side) if self._has_masks else np.zeros(count, np.int32)
+        return {"image": _aligned_zeros((count, side, side, self._data.channels)), "label": labels}
+
 
 class ResidentStream(Stream):
     """A split as one uint8 array on every device; batches are gathered there."""
 
     def __init__(self, source, data, num_classes: int, mesh: Mesh):
         super().__init__(source, data, num_classes, mesh)
-        images = np.zeros((len(source), data.image_size, data.image_size, data.channels), np.uint8)
-        labels, self._is_sound = np.zeros(len(source), np.int32), np.ones(len(source), bool)
+        arrays, self._is_sound = self._blank(len(source)), np.ones(len(source), bool)
         for i, example in enumerate(source.__getitems__(range(len(source)))):
-            labels[i] = self._label(example)
+            arrays["label"][i] = self._label(example)
             try:
-                images[i] = self._whole(example)
+                arrays["image"][i] = self._whole(example)
             except decode.BadImage as error:
                 self._damage.add(i, example, error)
                 self._is_sound[i] = False
         self.num_decoded = int(self._is_sound.sum())
-        self._arrays = {"image": _put(images, self._replicated), "label": _put(labels, self._replicated)}
+        self._arrays = {name: _put(array, self._replicated) for name, array in arrays.items()}
+        beyond = {"image": 0, "label": masks.VOID if self._has_masks else 0}  # what pads the last batch of a split
         self._gather = jax.jit(
             lambda arrays, indices: {
-                name: array.at[indices].get(mode="fill", fill_value=0) for name, array in arrays.items()
+                name: array.at[indices].get(mode="fill", fill_value=beyond[name]) for name, array in arrays.items()
             },
             in_shardings=(self._replicated, self._sharded),
             out_shardings=self._sharded,
@@ -234,10 +250,6 @@ class HostStream(Stream):
             if self._is_written(index, example, self._evaluation_crop, piece["image"][row]):
                 piece["label"][row], piece["mask"][row] = self._label(example), 1
         return piece
-
-    def _blank(self, count: int) -> dict:
-        shape = (count, self._data.image_size, self._data.image_size, self._data.channels)
-        return {"image": _aligned_zeros(shape), "label": np.zeros(count, np.int32)}
 
     def _training_crop(self, position: int, example: dict, out: np.ndarray) -> None:
         if self._data.crop == "inception":
