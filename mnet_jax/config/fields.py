@@ -23,7 +23,7 @@ def _with(key: str, *values: Any) -> Callable[[Flat], bool]:
 
 def honours_exif(flat: Flat) -> bool:
     """What `data.exif_orientation` means where it is unset."""
-    return flat["data.name"] in _FOLDERS and flat["data.tfds_name"] is None
+    return flat["data.name"] in FOLDERS and flat["data.tfds_name"] is None
 
 
 def has_masks(flat: Flat) -> bool:
@@ -56,8 +56,8 @@ STRIDE = Range(lambda v: v in (1, 2, 4, 8, 16, 32), "must be one of 1, 2, 4, 8, 
 
 OF_MASKS = ("scenes", "fashion_scenes", "voc", "mask_folder")
 
-_FOLDERS = ("image_folder", "mask_folder", "voc")  # of one's own
-_OF_FILES = (*_FOLDERS, "imagenet", "imagenet_validation")  # data sets of images as they came
+FOLDERS = ("image_folder", "mask_folder", "voc")  # of one's own
+_OF_FILES = (*FOLDERS, "imagenet", "imagenet_validation")  # data sets of images as they came
 
 _SGD_OR_RMSPROP = _with("optim.name", "sgd", "rmsprop")
 _RMSPROP = _with("optim.name", "rmsprop")
@@ -178,7 +178,7 @@ FIELDS = (
         0.1,
         "Share of a folder's training images, where it has no val/.",
         FRACTION,
-        has_effect=_with("data.name", *_FOLDERS),
+        has_effect=_with("data.name", *FOLDERS),
     ),
     Field(
         "data.test_fraction",
@@ -194,7 +194,7 @@ FIELDS = (
         0,
         "Of what is split off so.",
         _SEED,
-        has_effect=lambda flat: flat["data.name"] in _FOLDERS,
+        has_effect=lambda flat: flat["data.name"] in FOLDERS,
     ),
     Field("data.data_dir", str, None, "Folder of prepared data sets; by default TFDS's.", has_effect=never),
     Field("data.source_dir", str, None, "Folder of the raw files.", has_effect=never),

@@ -247,20 +247,21 @@ class Images(tfds.core.GeneratorBasedBuilder, skip_registration=True):
 
     def __init__(self, raw, **kwargs):
         """Args:
-        raw: an `ImageFolder` or `Arrays`.
+        raw: an `ImageFolder`, `MaskFolder` or `Arrays`.
         """
         self._raw = raw
         super().__init__(**kwargs)
 
     def _info(self):
         recorded = dataclasses.asdict(self._raw.facts)
+        mask = tfds.features.Image(shape=(None, None, 1))
         recorded |= {"differing": self._raw.differing, "left_out": self._raw.left_out}
         return tfds.core.DatasetInfo(
             builder=self,
             features=tfds.features.FeaturesDict(
                 {
                     "image": tfds.features.Image(shape=(None, None, None)),
-                    "label": tfds.features.Scalar(np.int64),
+                    "label": mask if self._raw.facts.has_masks else tfds.features.Scalar(np.int64),
                     "file_name": tfds.features.Text(),
                 }
             ),

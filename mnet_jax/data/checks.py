@@ -8,14 +8,14 @@ from collections.abc import Iterator, Sequence
 
 import tensorflow_datasets as tfds
 
-from mnet_jax.data import copies, own, sources
+from mnet_jax.data import copies, own, registry, sources
 from mnet_jax.data.facts import facts
 from mnet_jax.errors import UserError, nearest
 
 _OF_THEIR_OWN = "such as --config.data.train_split=train[:90%] --config.data.validation_split=train[90%:]"
 _ORDER = {"train": 0, "validation": 1, "test": 2}
 _NAMED = 10  # most classes that are printed
-_MISSING = {  # what to do about a split that an image_folder does not have
+_MISSING = {  # what to do about a split that a folder does not have
     "validation_split": "add val/, or set --config.data.validation_fraction above 0",
     "test_split": "add test/, or set --config.data.test_fraction above 0",
 }
@@ -97,7 +97,7 @@ def _no_such_split(data, field: str, sizes: dict[str, int]) -> UserError:
     known = ", ".join(f"{name} ({size})" for name, size in sizes.items())
     unknown = [name for name in _split_names(data[field]) if name not in sizes]
     close = nearest(unknown[0], sizes) if unknown else ""
-    hints = [_MISSING[field]] if own.is_own(data) and data.name == "image_folder" and field in _MISSING else []
+    hints = [_MISSING[field]] if own.is_own(data) and data.name in registry.FOLDERS and field in _MISSING else []
     if field == "validation_split":
         hints.append(f"--config.data.{field}= evaluates none along the way")
     hint = "".join(f"; {text}" for text in hints)
@@ -112,7 +112,7 @@ def summary(data) -> str:
     """
     builder, known = sources.prepare(data), facts(data)
     title = data.tfds_name or data.name
-    if own.is_own(data) and data.name == "image_folder" and data.source_dir:
+    if own.is_own(data) and data.name in registry.FOLDERS and data.source_dir:
         title = pathlib.Path(data.source_dir).resolve().name
     parts = []
     if known.class_names:

@@ -57,42 +57,55 @@ def order_of(data) -> Order | None:
 
 
 def read(data, folder: pathlib.Path) -> tuple[str, ...]:
-    """The names in the file, by label. A byte order mark, CRLF and blank lines at the end are no part of them.
+    """The names in the file that `config.data.classes` names, by label.
 
     Args:
       data: `config.data`: `classes`, `name`, `tfds_name`.
       folder: of the config file; a relative path starts there.
 
     Raises:
-      UserError: the data set has no class folders, there is no such file, or it is none: it is empty or no UTF-8, has a
-        blank line between names, or a name twice.
+      UserError: the data set has neither class folders nor masks of one's own; or as `names_in`.
     """
     field = f"config.data.classes={data.classes!r}"
-    if data.tfds_name is not None or data.name not in ORDERS:
+    if data.tfds_name is not None or data.name not in (*ORDERS, "mask_folder"):
         raise UserError(
             f"{field} has no effect: data set {data.tfds_name or data.name} has no class folders to order (those that "
             f"have: {', '.join(ORDERS)})"
         )
-    path = folder / pathlib.Path(data.classes).expanduser()
+    return names_in(folder / pathlib.Path(data.classes).expanduser(), "class", f"{field}: ")
+
+
+def names_in(path: pathlib.Path, kind: str, prefix: str = "") -> tuple[str, ...]:
+    """The names in a text file, one a line. A byte order mark, CRLF and blank lines at the end are no part of them.
+
+    Args:
+      path: of the file.
+      kind: of what it names, for messages.
+      prefix: of messages.
+
+    Raises:
+      UserError: there is no such file, or it is none: it is empty or no UTF-8, has a blank line between names, or a
+        name twice.
+    """
     try:
         encoded = path.read_bytes()
     except OSError as error:
-        raise UserError(f"{field}: cannot read {path}: {error.strerror}") from error
+        raise UserError(f"{prefix}cannot read {path}: {error.strerror}") from error
     try:
         text = encoded.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         line = encoded[: error.start].count(b"\n") + 1
-        raise UserError(f"{field}: {path}, line {line}: no UTF-8") from error
+        raise UserError(f"{prefix}{path}, line {line}: no UTF-8") from error
     lines = [line.removesuffix("\r") for line in text.split("\n")]
     while lines and not lines[-1].strip():
         lines.pop()
     if not lines:
-        raise UserError(f"{field}: {path}, line 1: it names no class")
+        raise UserError(f"{prefix}{path}, line 1: it names no {kind}")
     first: dict[str, int] = {}
     for number, name in enumerate(lines, 1):
         if not name.strip():
-            raise UserError(f"{field}: {path}, line {number}: blank, and names follow")
+            raise UserError(f"{prefix}{path}, line {number}: blank, and names follow")
         if name in first:
-            raise UserError(f"{field}: {path}, line {number}: {name!r} stands on line {first[name]}, too")
+            raise UserError(f"{prefix}{path}, line {number}: {name!r} stands on line {first[name]}, too")
         first[name] = number
     return tuple(lines)

@@ -13,6 +13,7 @@ _HIDDEN_FILE = "hidden file"
 _HIDDEN_FOLDER = "hidden folder"
 _OUTSIDE = "file outside the class folders"
 BESIDE = "folder beside the splits"
+OUTSIDE_SPLITS = "image outside the splits"
 _REPEATED = "circular or repeated link"
 _BROKEN = "broken link"
 NO_IMAGE = "file that is no image"
@@ -23,6 +24,7 @@ _PLURALS = {
     NO_IMAGE: "files that are no images",
     _OUTSIDE: "files outside the class folders",
     BESIDE: "folders beside the splits",
+    OUTSIDE_SPLITS: "images outside the splits",
     _REPEATED: "circular or repeated links",
     _BROKEN: "broken links",
 }

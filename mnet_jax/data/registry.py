@@ -11,9 +11,9 @@ import inspect
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
+from mnet_jax.config.fields import FOLDERS
 from mnet_jax.errors import UserError
 
-FOLDERS = ("image_folder", "mask_folder", "voc")  # folders of one's own
 BUILT_IN = (
     *("mnist5k", "fashion_mnist", "cifar10", "imagenet", "imagenet_validation"),
     *("scenes", "fashion_scenes"),

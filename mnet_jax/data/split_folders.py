@@ -44,20 +44,24 @@ def fractions(data) -> dict[str, float]:
     return found
 
 
-def places(name: str, folder: pathlib.Path) -> dict[str, pathlib.Path]:
-    """The folders in a folder of data set `name` that are splits, by split.
+def places(name: str, folder: pathlib.Path, ending: str = "") -> dict[str, pathlib.Path]:
+    """The folders in a folder of data set `name` that are splits, by split; or the files with an ending.
 
     Raises:
       UserError: two of them are for validation.
     """
     layout = {}
     for split, names in NAMES.items():
-        there = [folder / name for name in names if (folder / name).is_dir()]
+        there = [path for path in (folder / f"{name}{ending}" for name in names) if _is_any(path, ending)]
         if len(there) > 1:
             raise UserError(f"data set {name}: {' and '.join(map(str, there))}: which one is for validation?")
         if there:
             layout[split] = there[0]
     return layout
+
+
+def _is_any(path: pathlib.Path, ending: str) -> bool:
+    return path.is_file() if ending else path.is_dir()
 
 
 def cut(

@@ -18,6 +18,7 @@ def own(tmp_path):
             "seed": 0,
             "image_size": 16,
             "channels": 3,
+            "mean": (0.5,),
             "crop": "inception",
             "eval_crop": "shorter_side",
             "eval_crop_fraction": 1.0,

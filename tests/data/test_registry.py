@@ -53,7 +53,7 @@ def test_names_and_functions_that_are_none_are_refused():
 
 
 def test_every_built_in_name_has_a_builder():
-    assert {*sources.SOURCES, "image_folder"} == set(registry.BUILT_IN) == set(registry.known())
+    assert {*sources.SOURCES, *registry.FOLDERS} == set(registry.BUILT_IN) == set(registry.known())
 
 
 class Maker:
