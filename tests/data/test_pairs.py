@@ -8,6 +8,7 @@ import pytest
 from mnet_jax.data.augment import standardize
 from mnet_jax.data.masks import VOID
 from mnet_jax.data.pairs import augment_pairs, standardize_pairs
+from mnet_jax.devices.mesh import make_mesh, sharded_on
 
 COLOURS = np.array([0, 60, 120, 255], np.uint8)  # that paint labels 0, 1, 2, 3
 
@@ -132,6 +133,18 @@ def test_a_pair_depends_on_the_key_and_its_place_alone(data):
     alone = jitted(changed_images, changed_labels, jax.random.key(1))
     for one, same in zip(first, alone, strict=True):
         np.testing.assert_array_equal(one[0], same[0])
+
+
+@pytest.mark.skipif(jax.device_count() < 8, reason="needs JAX_NUM_CPU_DEVICES=8")
+def test_devices_need_nothing_of_each_other(data):
+    labels, images = patches(16), np.zeros((16, 32, 32, 1), np.uint8)
+    jitted = jax.jit(lambda images, labels: augment_pairs(images, labels, jax.random.key(1), data, 24))
+    sharded = jax.device_put((images, labels), sharded_on(make_mesh()))
+    compiled = jitted.lower(*sharded).compile()
+    for one, same in zip(compiled(*sharded), jitted(images, labels), strict=True):
+        np.testing.assert_array_equal(one, same)
+    words = set(compiled.as_text().replace("(", " ").split())
+    assert not {"all-gather", "all-reduce", "all-to-all", "collective-permute"} & words
 
 
 def test_evaluation_resizes_the_image_and_keeps_the_mask(data):
