@@ -107,7 +107,7 @@ def test_a_batch_holds_images_and_their_masks(config, kind):
     np.testing.assert_array_equal(first["image"][3], decode.whole(source[3]["image"], 1))
     np.testing.assert_array_equal(last["mask"], [1, 1, 0, 0, 0, 0, 0, 0])
     assert (np.asarray(last["label"][2:]) == VOID).all()
-    batch = next(iter(opened.training_batches(4, 0, 1)))
+    batch = next(iter(opened.training_batches(8, 0, 1)))
     pairs = {
         decode.whole(one["image"], 1).tobytes(): masks.decoded(one["label"]).tobytes()
         for one in map(source.__getitem__, range(10))
