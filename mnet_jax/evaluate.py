@@ -10,7 +10,7 @@ checkpoint of every trial of a sweep, but for the trial runs of `config.tune`.
 
 import json
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import flax.linen as nn
@@ -20,6 +20,7 @@ from rich.console import Console
 from rich.progress import track
 
 from mnet_jax import cli
+from mnet_jax.config.tasks import SCORES
 from mnet_jax.data import cache
 from mnet_jax.data.stream import open_stream
 from mnet_jax.devices.mesh import make_mesh, replicated_on, sharded_on
@@ -28,11 +29,12 @@ from mnet_jax.errors import UserError
 from mnet_jax.report.tables import table
 from mnet_jax.train import step, trained
 from mnet_jax.train.evaluation import Tally
+from mnet_jax.train.tasks.registry import task_of
 from mnet_jax.workdir.files import TUNED, TrialFolder, Workdir
 
 
 def on_test_split(config, network: nn.Module, variables: Mapping[str, Any]) -> dict:
-    """Accuracy and loss on the test split of a resolved config, on all local devices; see `Tally.scores`.
+    """Scores and loss on the test split of a resolved config, on all local devices; see `Tally.scores`.
 
     Args:
       config: of the trial; its batch size is rounded up to a multiple of the devices.
@@ -55,7 +57,7 @@ def on_test_split(config, network: nn.Module, variables: Mapping[str, Any]) -> d
         console=Console(stderr=True),
         transient=True,
     )
-    tally = Tally(eval_step, jax.device_put(variables, replicated))
+    tally = Tally(task_of(config), eval_step, jax.device_put(variables, replicated))
     for batch in batches:
         tally.add(batch)
     return tally.scores()
@@ -86,23 +88,36 @@ def _of_workdir(workdir: Workdir) -> int:
     names = workdir.trial_names()
     if not names:
         raise UserError(f"{workdir.path}: no sweep was started there (it has no trials)")
-    rows, status = [], 0
+    found: dict[str, dict | None] = {}
+    status = 0
     for name in names:
         if workdir.trial(name).status() == TUNED:
             continue
         try:
-            scores = of_trial(workdir.trial(name))
-            rows.append((name, f"{scores['step']:,}", *_cells(scores)))
+            found[name] = of_trial(workdir.trial(name))
         except UserError as error:
-            rows.append((name, *"-----"))
+            found[name] = None
             print(error)
             status = 1
-    print(table(("trial", "step", "top1", "top5", "loss", "images"), rows, (False, *[True] * 5)))
+    columns = dict.fromkeys(column for scores in found.values() if scores for column in _columns(scores))
+    columns = list(columns) or _columns({})
+    rows = [(name, *_cells(scores, columns)) for name, scores in found.items()]
+    print(table(("trial", "step", *columns, "images"), rows, (False, *[True] * (len(columns) + 2))))
     return status
 
 
-def _cells(scores: dict) -> tuple[str, ...]:
-    return (*(f"{scores[name]:.4f}" for name in ("top1", "top5", "loss")), f"{scores['count']:,}")
+def _columns(scores: Mapping[str, Any]) -> list[str]:
+    """The numbers of a task, from what it scored."""
+    tasks = list(SCORES.values())
+    own = next((of_task for of_task in tasks if of_task[0].column in scores), tasks[0])
+    return [*(score.column for score in own), "loss"]
+
+
+def _cells(scores: Mapping[str, Any] | None, columns: Sequence[str]) -> tuple[str, ...]:
+    if scores is None:
+        return ("-",) * (len(columns) + 2)
+    told = (f"{scores[name]:.4f}" if name in scores else "-" for name in columns)
+    return (f"{scores['step']:,}", *told, f"{scores['count']:,}")
 
 
 def main(file) -> int:
@@ -118,7 +133,7 @@ def main(file) -> int:
     if workdir:
         return _of_workdir(Workdir(workdir))
     scores = of_weights(file.config, weights)
-    print(json.dumps({name: scores[name] for name in ("top1", "top5", "loss")} | {"images": scores["count"]}))
+    print(json.dumps({name: scores[name] for name in _columns(scores)} | {"images": scores["count"]}))
     return 0
 
 

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from mnet_jax.config.tasks import TASKS
 from mnet_jax.report.cells import Cell, Family, families
 from mnet_jax.report.errorbars import pooled_sd, standard_error
 from mnet_jax.report.law import Fit, Law, fit_law
@@ -32,8 +33,8 @@ class Finding:
 
 
 def find(rows: Sequence[Row], correct: Mapping[str, np.ndarray] | None = None) -> list[Finding]:
-    """Of every family of a table; see `cells.families`."""
-    found = families(rows, correct)
+    """Of every family of a table's classifications, of which alone the law speaks; see `cells.families`."""
+    found = families([row for row in rows if row.get("task", TASKS[0]) in (None, TASKS[0])], correct)
     return [Finding(fit_law(family), tuple(neighbours(family)), tuple(front(family))) for family in found]
 
 

@@ -7,13 +7,12 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from mnet_jax.report.points import differing, settings_columns, with_errors
-from mnet_jax.report.tables import mean
+from mnet_jax.report.tables import FRACTIONS, mean, scores_of_table
 from mnet_jax.workdir.files import DONE
 from mnet_jax.workdir.results import Row
 
 _IDENTITY = ("model", "alpha", "input_size")  # columns of every table, before those that were swept
-_FIGURES = ("mult_adds", "params", "n", "top1", "se", "top5", "loss")
-_MEANS = ("top1", "top5", "loss")
+_COSTS = ("mult_adds", "params", "n")
 _MARKDOWN = str.maketrans({"|": r"\|", "\n": " "})
 _LATEX = str.maketrans(
     {character: f"\\{character}" for character in "&%$#_{}"}
@@ -25,13 +24,15 @@ def means(rows: Sequence[Row]) -> list[Row]:
     """A row per set of done trials that differ in nothing but a seed.
 
     It has the network, alpha, input size and what else was swept, `mult_adds` and `params`, the number `n` of trials,
-    the means of top1, top5 and loss, and the standard error `se` of that of top1, as `tables.as_summary` has it.
+    the means of the scores and the loss, and the standard error `se` of that of the first, as in `tables.as_summary`.
     """
     done = [row for row in rows if row["status"] == DONE]
-    columns = dict.fromkeys((*_IDENTITY, *differing(done, settings_columns(done)), *_FIGURES))
+    scores = scores_of_table(done)
+    columns = dict.fromkeys((*_IDENTITY, *differing(done, settings_columns(done)), *_COSTS, *scores))
     found = []
     for same, error, _ in with_errors(done):
-        reached = {name: mean([row[name] for row in same]) for name in _MEANS} | {"n": len(same), "se": error}
+        reached = {name: mean([row.get(name) for row in same]) for name in scores if name != "se"}
+        reached |= {"n": len(same), "se": error}
         whole = same[0] | reached
         found.append({column: whole.get(column) for column in columns})
     return found
@@ -88,7 +89,7 @@ FORMS: dict[str, Callable[[Sequence[Row]], str]] = {
 
 
 def _header(rows: Sequence[Row]) -> list[str]:
-    return list(rows[0]) if rows else [*_IDENTITY, *_FIGURES]
+    return list(rows[0]) if rows else [*_IDENTITY, *_COSTS, *scores_of_table([])]
 
 
 def _are_numbers(rows: Sequence[Row], header: Sequence[str]) -> list[bool]:
@@ -99,4 +100,4 @@ def _cell(column: str, value: Any) -> str:
     """Four digits of what was measured."""
     if value is None:
         return "-"
-    return f"{value:.4f}" if column in (*_MEANS, "se") else str(value)
+    return f"{value:.4f}" if column in FRACTIONS else str(value)

@@ -9,13 +9,14 @@ import matplotlib
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
+from mnet_jax.config.tasks import scores_of
 from mnet_jax.report import published, quantized
 from mnet_jax.report.curves import Curves
 from mnet_jax.report.errorbars import IMAGES, SEEDS
 from mnet_jax.report.findings import Finding
 from mnet_jax.report.multiples import Panels, multiples
 from mnet_jax.report.panel import Panel
-from mnet_jax.report.points import in_force, points
+from mnet_jax.report.points import grouped, in_force, points, reached
 from mnet_jax.report.styles import Styles
 from mnet_jax.report.words import Words, writable
 from mnet_jax.workdir import results
@@ -29,13 +30,14 @@ LOOK = {"font.size": 10, "axes.spines.top": False, "axes.spines.right": False, "
 _IMAGENET = ("imagenet", "imagenet_validation", "imagenet2012")
 _AXES = {"mult_adds": "Mult-Adds per image", "params": "trainable parameters"}
 _BACKENDS = {"jax_float32": "JAX", "onnx_float32": "onnxruntime"}  # those that compute what top-1 was measured of
+_NAMES = {"top1": "accuracy", "miou": "miou"}  # of files, by the score that is drawn
 _CROWDED = "Labels that had no room are left out: results.csv has every trial."
 _MOST_COLUMNS = 3  # of panels
 _SMALL, _LEGEND = 8, 9  # sizes of fonts
 
 
 def draw(workdir: Workdir, findings: Sequence[Finding] = ()) -> list[str]:
-    """Draws top-1 against each cost in `results.csv`, and what int8 keeps of it; returns the paths.
+    """Draws the first score of each task against each cost in `results.csv`, and what int8 keeps; returns the paths.
 
     The costs are Mult-Adds, parameters and the latencies of one image that were measured. Nothing is drawn before the
     first trial is done.
@@ -47,9 +49,12 @@ def draw(workdir: Workdir, findings: Sequence[Finding] = ()) -> list[str]:
     rows = [row for row in results.read(workdir.results_path) if row["status"] == DONE]
     curves = Curves(findings)
     paths = []
-    for field, label in (_AXES | _latencies(rows)).items():
-        if any(_is_drawn(row, field) for row in rows):
-            paths.append(_save(workdir, f"accuracy_vs_{field}.png", _figure(rows, field, label, curves)))
+    for score, own in grouped(rows, lambda row: scores_of(row)[0]).items():
+        for field, label in (_AXES | _latencies(own)).items():
+            if any(_is_drawn(row, field) for row in own):
+                paths.append(
+                    _save(workdir, f"{_NAMES[score.column]}_vs_{field}.png", _figure(own, field, label, curves))
+                )
     if twins := quantized.pairs(rows):
         with matplotlib.rc_context(LOOK):
             paths.append(_save(workdir, "int8.png", quantized.figure(twins)))
@@ -71,7 +76,7 @@ def _latencies(rows: Sequence[Row]) -> dict[str, str]:
 
 
 def _is_drawn(row: Row, field: str) -> bool:
-    return bool(row.get(field)) and row["top1"] is not None and math.isfinite(row["top1"])
+    return bool(row.get(field)) and reached(row) is not None and math.isfinite(reached(row))
 
 
 def _figure(rows: Sequence[Row], field: str, label: str, curves: Curves) -> Figure:
@@ -118,7 +123,7 @@ def _panels(
             axes.set_xlabel(f"{label} (log scale)")
             axes.tick_params(labelbottom=True)
         for axes in subplots[::num_columns]:
-            axes.set_ylabel("top-1 accuracy (%)")
+            axes.set_ylabel(f"{scores_of(drawn[0])[0].axis} (%)")
         if is_split:
             text, size = _headline(title, figure.get_figwidth())
             figure.suptitle(text, fontsize=size)

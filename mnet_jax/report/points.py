@@ -5,7 +5,8 @@ import statistics
 from collections.abc import Callable, Collection, Hashable, Iterable, Sequence
 from typing import Any
 
-from mnet_jax.report.errorbars import pooled_sd, standard_error
+from mnet_jax.config.tasks import SCORES, Score, scores_of
+from mnet_jax.report.errorbars import IMAGES, pooled_sd, standard_error
 from mnet_jax.workdir.deployment import is_measured
 from mnet_jax.workdir.results import COLUMNS, SEEDS, Row, column_of
 
@@ -18,6 +19,8 @@ _LAST = (
     "model.fingerprint",
 )  # where nothing else tells
 
+_BY_COLUMN = {score.column: score for scores in SCORES.values() for score in scores}
+
 
 @dataclasses.dataclass(frozen=True)
 class Point:
@@ -25,7 +28,7 @@ class Point:
 
     Attributes:
       row: of the first of them.
-      mean: of their top-1, a fraction.
+      mean: of the first score of their task, a fraction.
       error: its standard error, a fraction; 0 where it is not known.
       error_of: `errorbars.SEEDS` or `errorbars.IMAGES`, or None.
     """
@@ -52,35 +55,52 @@ def replicates(rows: Sequence[Row]) -> list[list[Row]]:
 def points(rows: Sequence[Row]) -> list[Point]:
     """The means of finished rows, in the order of the table; see `with_errors`."""
     return [
-        Point(same[0], statistics.mean(row["top1"] for row in same), error or 0.0, source)
+        Point(same[0], statistics.mean(map(reached, same)), error or 0.0, source)
         for same, error, source in with_errors(rows)
     ]
 
 
-def with_errors(rows: Sequence[Row], score: str = "top1") -> list[tuple[list[Row], float | None, str | None]]:
+def reached(row: Row) -> float | None:
+    """The first score of a row's task."""
+    return row[scores_of(row)[0].column]
+
+
+def of_images(row: Row, score: Score | None = None) -> float | None:
+    """The standard error of a trial's score, by default the first, over its test images; None where it is not known."""
+    score = score or scores_of(row)[0]
+    if row.get(score.column) is None:
+        return None
+    return row.get(score.error) if score.error else standard_error([row[score.column]], row["test_images"], None)[0]
+
+
+def with_errors(rows: Sequence[Row], score: str | None = None) -> list[tuple[list[Row], float | None, str | None]]:
     """Finished rows that differ in nothing but a seed, the standard error of their mean score, and what it is of.
 
     The standard deviation over seeds is pooled over what was trained with one network on one data set.
 
     Args:
       rows: that have the score.
-      score: "top1", "top5", or "loss", of which one seed alone has no error.
+      score: column of it, by default of the first of a row's task; of the "loss" one seed alone has no error.
     """
     groups = replicates(rows)
-    alike = grouped(groups, lambda same: values(same[0], ("model", "dataset", "test_images")))
+    alike = grouped(groups, lambda same: values(same[0], ("task", "model", "dataset", "test_images")))
     found = {}
     for own in alike.values():
-        reached = [[row[score] for row in same] for same in own]
-        sd = pooled_sd(reached)
-        for same, of_seeds in zip(own, reached, strict=True):
-            num_images = None if score == "loss" else same[0]["test_images"]
-            found[id(same)] = (same, *standard_error(of_seeds, num_images, sd))
+        column = score or scores_of(own[0][0])[0].column
+        of_groups = [[row[column] for row in same] for same in own]
+        sd = pooled_sd(of_groups)
+        for same, of_seeds in zip(own, of_groups, strict=True):
+            if len(same) > 1:
+                found[id(same)] = (same, *standard_error(of_seeds, None, sd))
+            else:
+                error = of_images(same[0], _BY_COLUMN[column]) if column in _BY_COLUMN else None
+                found[id(same)] = (same, error, None if error is None else IMAGES)
     return [found[id(same)] for same in groups]
 
 
 def settings_columns(rows: Sequence[Row]) -> list[str]:
     """The columns that are neither a name, nor measured, nor a seed; those that were tuned or of files come last."""
-    known = (*COLUMNS, *SEEDS, *_NO_SETTINGS)
+    known = (*COLUMNS, *SEEDS, *_NO_SETTINGS, *_BY_COLUMN, *(score.error for score in _BY_COLUMN.values()))
     beside = dict.fromkeys(key for row in rows for key in row if key not in known and not is_measured(key))
     tuned = {column for row in rows for column in chosen_columns(row)}
     return sorted((*_SETTINGS, *beside), key=lambda column: (column in _LAST, column in tuned))

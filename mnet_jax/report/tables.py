@@ -8,12 +8,13 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from mnet_jax.report.errorbars import standard_error
-from mnet_jax.report.points import differing, settings_columns, with_errors
+from mnet_jax.config.tasks import SCORES, scores_in
+from mnet_jax.report.points import differing, of_images, reached, settings_columns, with_errors
 from mnet_jax.workdir.files import DONE
 from mnet_jax.workdir.results import Row
 
-_TABLE = ("trial", "mult_adds", "params", "top1", "se", "top5", "loss", "images_per_second", "wall_seconds", "status")
+FRACTIONS = ("loss", "se", *(score.column for scores in SCORES.values() for score in scores))
+_BEFORE, _AFTER = ("trial", "mult_adds", "params"), ("images_per_second", "wall_seconds", "status")
 
 
 def table(header: Sequence[str], rows: Sequence[Sequence[str]], numeric: Sequence[bool]) -> str:
@@ -29,38 +30,41 @@ def table(header: Sequence[str], rows: Sequence[Sequence[str]], numeric: Sequenc
     return "\n".join(line.rstrip() for line in text.getvalue().splitlines())
 
 
-def as_table(rows: Sequence[Row], columns: Sequence[str] = _TABLE) -> str:
-    """The rows as aligned text; "se" is the standard error of a trial's top-1, of the test images alone."""
+def scores_of_table(rows: Sequence[Row]) -> tuple[str, ...]:
+    """The columns of the scores, the standard error of the first beside it, and the loss."""
+    first, *others = (score.column for score in scores_in(rows))
+    return (first, "se", *others, "loss")
+
+
+def as_table(rows: Sequence[Row], columns: Sequence[str] | None = None) -> str:
+    """The rows as aligned text; "se" is the standard error of a trial's first score, of the test images alone."""
+    columns = columns or (*_BEFORE, *scores_of_table(rows), *_AFTER)
     numeric = [column not in ("trial", "status") for column in columns]
-    rows = [row | {"se": None if row.get("top1") is None else of_images(row)} for row in rows]
-    return table(columns, [[_cell(column, row[column]) for column in columns] for row in rows], numeric)
+    rows = [row | {"se": of_images(row)} for row in rows]
+    return table(columns, [[_cell(column, row.get(column)) for column in columns] for row in rows], numeric)
 
 
 def as_summary(rows: Sequence[Row]) -> str:
     """Means over trials that differ in nothing but a seed, as aligned text; "" where there are no such trials.
 
-    "sd" is the standard deviation of top-1 among them, with n - 1 in the denominator, "se" the standard error of their
-    mean, from the sd of all lines together; of one trial that of the test images.
+    "sd" is the standard deviation of the first score among them, with n - 1 in the denominator, "se" the standard error
+    of their mean, from the sd of all lines together; of one trial that of the test images.
     """
     done = [row for row in rows if row["status"] == DONE]
     groups = with_errors(done)
     if all(len(same) == 1 for same, *_ in groups):
         return ""
     swept = differing(done, settings_columns(done))
-    columns = (*swept, "mult_adds", "params", "n", "top1", "sd", "se", "top5", "loss")
+    first, *others = scores_of_table(done)
+    columns = (*swept, "mult_adds", "params", "n", first, "sd", *others)
     lines = []
     for same, error, _ in groups:
-        means = {name: mean([row[name] for row in same]) for name in ("top1", "top5", "loss")}
-        sd = f"{statistics.stdev(row['top1'] for row in same):.4f}" if len(same) > 1 else None
+        means = {name: mean([row.get(name) for row in same]) for name in (first, *others) if name != "se"}
+        sd = f"{statistics.stdev(map(reached, same)):.4f}" if len(same) > 1 else None
         line = same[0] | means | {"n": len(same), "sd": sd, "se": error}
         lines.append([_cell(column, line.get(column)) for column in columns])
     words = {column for column in swept for row in done if isinstance(row.get(column), str)}
     return table(columns, lines, [column not in words for column in columns])
-
-
-def of_images(row: Row) -> float | None:
-    """The standard error of a trial's top-1 over its test images; None where they are not known."""
-    return standard_error([row["top1"]], row["test_images"], None)[0]
 
 
 def mean(values: Sequence[float | None]) -> float | None:
@@ -71,7 +75,7 @@ def mean(values: Sequence[float | None]) -> float | None:
 def _cell(column: str, value) -> str:
     if value is None:
         return "-"
-    if column in ("top1", "top5", "loss", "se"):
+    if column in FRACTIONS:
         return f"{value:.4f}"
     is_count = isinstance(value, int) and not isinstance(value, bool)
     return f"{value:,}" if is_count else str(value)

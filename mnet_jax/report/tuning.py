@@ -13,6 +13,7 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
+from mnet_jax.config.tasks import SCORES, Score
 from mnet_jax.report.plots import LOOK
 from mnet_jax.report.points import Point
 from mnet_jax.report.styles import Styles, is_number
@@ -37,18 +38,18 @@ class Tuned:
     cells: Sequence[_Cell]
 
     def as_table(self) -> str:
-        """A line per cell: validation top-1 of all values, the chosen one in brackets; "" where nothing was tuned."""
+        """A line per cell: the validation score of all values, the chosen in brackets; "" where nothing was tuned."""
         if not self.cells:
             return ""
         tried = list(dict.fromkeys(_words(one["values"]) for cell in self.cells for one in cell["tried"]))
         rows = []
         for cell in self.cells:
-            scores = {_words(one["values"]): one["top1"] for one in cell["tried"]}
+            scores = {_words(one["values"]): _reached(one) for one in cell["tried"]}
             chosen = _words(cell["chosen"]) if cell["chosen"] else None
             said = [_score(scores.get(words), words in scores, words == chosen) for words in tried]
             rows.append([cell["cell"] or "all", *said, _edge(cell)])
         text = table(["cell", *tried, "note"], rows, [False, *[True] * len(tried), False])
-        return f"validation top-1 by {' and '.join(self.axes)}; [chosen and trained]\n{text}"
+        return f"validation {_drawn(self.cells).words} by {' and '.join(self.axes)}; [chosen and trained]\n{text}"
 
 
 def read(workdirs: Iterable[str | os.PathLike]) -> Tuned:
@@ -67,10 +68,10 @@ def _words(values: Mapping[str, Any]) -> str:
     return ", ".join(f"{value:g}" if isinstance(value, float) else str(value) for value in values.values())
 
 
-def _score(top1: float | None, is_tried: bool, is_chosen: bool) -> str:
-    if top1 is None:
+def _score(reached: float | None, is_tried: bool, is_chosen: bool) -> str:
+    if reached is None:
         return "-" if is_tried else ""
-    return f"[{top1:.4f}]" if is_chosen else f"{top1:.4f} "
+    return f"[{reached:.4f}]" if is_chosen else f"{reached:.4f} "
 
 
 def _edge(cell: _Cell) -> str:
@@ -79,7 +80,7 @@ def _edge(cell: _Cell) -> str:
 
 
 def draw(workdir: Workdir, tuned: Tuned, rows: Sequence[Row]) -> list[str]:
-    """Draws `tuning.png`: validation top-1 against each tuned field, a line per cell. Returns its path, if any.
+    """Draws `tuning.png`: the validation score against each tuned field, a line per cell. Returns its path, if any.
 
     Where several fields are tuned, a point is the best over the values of the others.
 
@@ -101,7 +102,7 @@ def draw(workdir: Workdir, tuned: Tuned, rows: Sequence[Row]) -> list[str]:
         subplots = figure.subplots(1, len(axes), squeeze=False, sharey=True)[0]
         for subplot, key in zip(subplots, axes, strict=True):
             _draw_field(subplot, key, cells, lines, styles)
-        subplots[0].set_ylabel("validation top-1 accuracy (%)")
+        subplots[0].set_ylabel(f"validation {_drawn(cells).axis} (%)")
         if handles := styles.handles(0, lines):
             figure.legend(handles=handles, loc="outside right upper", frameon=False, fontsize=9)
         best = "; with the best values of the other fields" if len(axes) > 1 else ""
@@ -125,7 +126,7 @@ def _draw_field(subplot: Axes, key: str, cells: Sequence[_Cell], lines: Sequence
     for cell, line in zip(cells, lines, strict=True):
         best: dict[Any, float] = {}
         for one in filter(_is_scored, cell["tried"]):
-            best[one["values"][key]] = max(100 * one["top1"], best.get(one["values"][key], 0.0))
+            best[one["values"][key]] = max(100 * _reached(one), best.get(one["values"][key], 0.0))
         xs = sorted(best, key=values.index)
         look = {"color": styles.color(0, line), "linestyle": styles.dash(0, line), "marker": styles.marker(0, line)}
         subplot.plot([places[x] for x in xs], [best[x] for x in xs], markersize=5, linewidth=1.4, **look)
@@ -138,5 +139,15 @@ def _draw_field(subplot: Axes, key: str, cells: Sequence[_Cell], lines: Sequence
     subplot.grid(True, which="major", color="0.92", zorder=0)
 
 
+def _drawn(cells: Sequence[_Cell]) -> Score:
+    """The score by which values were chosen: the first of a task."""
+    known = (scores[0] for scores in SCORES.values())
+    return next(score for score in known if any(score.column in one for cell in cells for one in cell["tried"]))
+
+
+def _reached(one: Mapping[str, Any]) -> float | None:
+    return next(one[scores[0].column] for scores in SCORES.values() if scores[0].column in one)
+
+
 def _is_scored(one: Mapping[str, Any]) -> bool:
-    return one["top1"] is not None and math.isfinite(one["top1"])
+    return _reached(one) is not None and math.isfinite(_reached(one))

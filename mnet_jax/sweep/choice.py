@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from mnet_jax.config.fields import BY_KEY
+from mnet_jax.config.tasks import SCORES
 from mnet_jax.workdir import bits
 from mnet_jax.workdir.files import DIVERGED, TrialFolder
 
@@ -22,16 +23,18 @@ class Tried:
       values: that it tries.
       trial: its name in the workdir.
       has_ended: whether it ran to its end, or diverged.
-      top1, loss: on the validation split; None where it diverged or has not ended.
-      correct: which validation images it has right, (images,) bool; None likewise.
+      column: of the score that decides, the first of the task.
+      score, loss: on the validation split; None where it diverged or has not ended.
+      influence: of each validation image on the score, (images,): its derivative by the image's weight; None likewise.
     """
 
     values: Values
     trial: str
     has_ended: bool = False
-    top1: float | None = None
+    column: str = "top1"
+    score: float | None = None
     loss: float | None = None
-    correct: np.ndarray | None = None
+    influence: np.ndarray | None = None
 
 
 def look(folder: TrialFolder, values: Values) -> Tried:
@@ -40,31 +43,39 @@ def look(folder: TrialFolder, values: Values) -> Tried:
         return Tried(values, folder.name, has_ended=True)
     said = folder.validation()
     try:
-        correct = bits.from_text(said["correct"], said["images"])
-        return Tried(values, folder.name, True, float(said["top1"]), float(said["loss"]), correct)
-    except (KeyError, TypeError, ValueError):
+        column = next(scores[0].column for scores in SCORES.values() if scores[0].column in said)
+        return Tried(values, folder.name, True, column, float(said[column]), float(said["loss"]), _influence(said))
+    except (KeyError, StopIteration, TypeError, ValueError):
         return Tried(values, folder.name)
 
 
-def choose(tried: Sequence[Tried]) -> Tried | None:
-    """The trial run that is right about most images; within a paired standard error of it, that of the lowest loss.
+def _influence(said: Mapping[str, Any]) -> np.ndarray:
+    """Of an accuracy, from which images are right; of another score, as its task has computed it."""
+    if "correct" not in said:
+        return np.array(said["influence"], float)
+    correct = bits.from_text(said["correct"], said["images"]).astype(float)
+    return (correct - correct.mean()) / len(correct)
 
-    The standard error is that of the difference of two accuracies on the same images. None until all have ended, and
-    where all diverged.
+
+def choose(tried: Sequence[Tried]) -> Tried | None:
+    """The trial run of the best score; within a paired standard error of it, that of the lowest loss.
+
+    The standard error is that of the difference of two scores on the same images. None until all have ended, and where
+    all diverged.
     """
     if not all(one.has_ended for one in tried):
         return None
-    scored = [one for one in tried if one.top1 is not None and math.isfinite(one.loss)]
+    scored = [one for one in tried if one.score is not None and math.isfinite(one.loss)]
     if not scored:
         return None
-    best = max(scored, key=lambda one: one.top1)
-    close = [one for one in scored if best.top1 - one.top1 <= paired_standard_error(best.correct, one.correct)]
+    best = max(scored, key=lambda one: one.score)
+    close = [one for one in scored if best.score - one.score <= paired_standard_error(best.influence, one.influence)]
     return min(close, key=lambda one: one.loss)
 
 
-def paired_standard_error(correct: np.ndarray, other: np.ndarray) -> float:
-    """Of the difference of two accuracies on the same images, (images,) bool each."""
-    return float(np.std(correct.astype(float) - other.astype(float)) / math.sqrt(len(correct)))
+def paired_standard_error(influence: np.ndarray, other: np.ndarray) -> float:
+    """Of the difference of two scores on the same images, from their influence on each, (images,)."""
+    return float(np.sqrt(np.sum((influence - other) ** 2)))
 
 
 def is_at_edge(key: str, best: Tried, tried: Iterable[Tried]) -> bool:

@@ -7,10 +7,11 @@ import os
 from rich.console import Console
 from rich.live import Live
 
+from mnet_jax.config.tasks import SCORES
 from mnet_jax.workdir.files import QUEUED, RUNNING, TrialFolder
 
 _TRAINING = {"step", "total_steps", "epoch", "loss", "steps_per_second"}  # what is read of a row of metrics.jsonl
-_EVALUATION = {"epoch", "split", "top1"}
+_EVALUATION = {"epoch", "split"}
 
 
 @dataclasses.dataclass
@@ -73,7 +74,7 @@ class Progress:
         for row in rows:
             if row.keys() >= _EVALUATION:
                 left = f", {_time_left(seen.training)} left" if seen.training else ""
-                self.say(f"{label}: epoch {row['epoch']:.2f}{left}: {row['split']} top-1 {row['top1']:.4f}")
+                self.say(f"{label}: epoch {row['epoch']:.2f}{left}: {row['split']} {_reached(row)}")
             elif row.keys() >= _TRAINING:
                 seen.training = row
         if status != seen.status and status != RUNNING and (status != QUEUED or folder.error()):
@@ -100,6 +101,11 @@ class Progress:
             if seen.training:
                 at_step.setdefault(seen.training["step"], []).append(seen.training)
         return [_line(rows) for rows in at_step.values()]
+
+
+def _reached(row: dict) -> str:
+    first = next(scores[0] for scores in SCORES.values() if scores[0].column in row)
+    return f"{first.words} {row[first.column]:.4f}"
 
 
 def _line(rows: list[dict]) -> str:

@@ -243,7 +243,8 @@ def _as_dict(choice: Choice) -> dict[str, Any]:
         "cell": choice.cell.label,
         "override": dict(choice.cell.override),
         "tried": [
-            {"trial": one.trial, "values": dict(one.values), "top1": one.top1, "loss": one.loss} for one in choice.tried
+            {"trial": one.trial, "values": dict(one.values), one.column: one.score, "loss": one.loss}
+            for one in choice.tried
         ],
         "chosen": dict(choice.best.values) if choice.best else None,
         "at_edge": list(choice.at_edge),

@@ -20,6 +20,7 @@ from mnet_jax.config.durations import in_steps
 from mnet_jax.devices.mesh import replicated_on, sharded_on
 from mnet_jax.models import registry
 from mnet_jax.train import bn_devices, hyperparameters, optim, precise_bn, step
+from mnet_jax.train.tasks.registry import task_of
 
 
 @contextlib.contextmanager
@@ -39,6 +40,7 @@ class CompiledSteps:
 
     Attributes:
       model: the network.
+      task: of the config.
       steps: the durations.
       replicated, sharded: where variables and batches are.
       of_state: where each array of a state is.
@@ -69,6 +71,7 @@ class CompiledSteps:
         self._config, self._threads, self.num_devices = config, threads, mesh.size
         self._local_on = mesh if bn_devices.is_local(config) and mesh.size > 1 else None
         self.model = registry.build(config.model, platform=mesh.devices.flat[0].platform)
+        self.task = task_of(config)
         self.steps = in_steps(config, num_train)
         self.replicated, self.sharded = replicated_on(mesh), sharded_on(mesh)
 
@@ -84,7 +87,7 @@ class CompiledSteps:
         side, channels = config.data.image_size, config.data.channels
         self.abstract_batch = {
             "image": jax.ShapeDtypeStruct((batch_size, side, side, channels), np.uint8),
-            "label": jax.ShapeDtypeStruct((batch_size,), np.int32),
+            "label": self.task.abstract_label(batch_size),
         }
         self.create = self.compile(create, (self.replicated,), seed, out_shardings=self.of_state)
         variables = self.abstract_state.evaluated()

@@ -222,7 +222,8 @@ class _Loop:
         tallies: dict[Trial, Tally] = {}
         for trial in [trial for trial in estimates if trial in self._trials]:
             with self._recorded(trial.folder):
-                tallies[trial] = Tally(trial.compiled.eval_step.result(), estimates[trial].variables)
+                compiled, variables = trial.compiled, estimates[trial].variables
+                tallies[trial] = Tally(compiled.task, compiled.eval_step.result(), variables)
         if not tallies:
             return []
         for batch in self._stream(split).evaluation_batches(self._config.train.batch_size):

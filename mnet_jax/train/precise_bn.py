@@ -17,10 +17,10 @@ from flax import traverse_util
 from jax import lax
 from ml_collections import ConfigDict
 
-from mnet_jax.data.augment import augment
 from mnet_jax.errors import UserError
 from mnet_jax.train.bn_devices import abstract_statistics
 from mnet_jax.train.step import TrainState, keys_of_step
+from mnet_jax.train.tasks.registry import task_of
 
 Variables = Mapping[str, Any]
 
@@ -86,6 +86,7 @@ def make_precise_step(
       config: resolved; `input_size` and `config.data`.
       together: images that the training normalises together; each so many are a batch by themselves here.
     """
+    task = task_of(config)
 
     def statistics(variables, images, dropout_key):
         with nn.intercept_methods(_forget):
@@ -96,7 +97,7 @@ def make_precise_step(
 
     def precise_step(variables, rng, step, batch):
         augment_key, dropout_key, _ = keys_of_step(rng, step)
-        images = augment(batch["image"], augment_key, config.data, config.input_size)
+        images, _ = task.augment(batch, augment_key)
         parts = len(images) // together
         if parts == 1:
             return joined(variables["batch_stats"], statistics(variables, images, dropout_key), step)

@@ -11,10 +11,9 @@ import optax
 from jax.sharding import Mesh
 from ml_collections import ConfigDict
 
-from mnet_jax.data.augment import augment, standardize
-from mnet_jax.data.mixing import mix
 from mnet_jax.errors import UserError
 from mnet_jax.train.bn_devices import on_each_device
+from mnet_jax.train.tasks.registry import task_of
 
 Metrics = dict[str, jax.Array]
 
@@ -54,8 +53,8 @@ def create_state(
     """The state before the first step; a pure function of the seed, which may be traced.
 
     Args:
-      model: maps images (batch, height, width, channels) and `train` to logits (batch, classes). Batch statistics and
-        dropout are used where it has them.
+      model: maps images (batch, height, width, channels) and `train` to what the task takes, such as logits (batch,
+        classes). Batch statistics and dropout are used where it has them.
       optimizer: as `optim.build` makes it.
       config: resolved; `input_size`, `data.channels`, `train.ema_decay`.
       seed: of the initial weights, and of what steps draw.
@@ -91,9 +90,8 @@ def make_train_step(
 ) -> Callable[[TrainState, Mapping[str, jax.Array]], tuple[TrainState, Metrics]]:
     """`train_step(state, batch) -> (state, metrics)`.
 
-    A batch is {"image": uint8 (batch, side, side, channels), "label": int32 (batch,)}; metrics are scalars of the
-    batch: {"loss", "grad_norm"}, the loss that of mixed and smoothed labels. Tracing it raises UserError where the
-    network does not return logits.
+    A batch is that of `tasks.contract`; metrics are scalars of the batch: {"loss", "grad_norm"}, the loss that of mixed
+    and smoothed labels. Tracing it raises UserError where the network does not return what the task takes.
 
     Args:
       model: as in `create_state`.
@@ -101,22 +99,22 @@ def make_train_step(
       config: resolved; where replicates differ, a traced scalar may stand for a number.
       local_on: devices of which each normalises its own images; see `bn_devices.on_each_device`.
     """
+    task = task_of(config)
 
     def loss_of(params, batch_stats, images, targets, dropout_key):
-        logits, updated = model.apply(
+        found, updated = model.apply(
             {"params": params, "batch_stats": batch_stats},
             images,
             train=True,
             mutable=["batch_stats"],
             rngs={"dropout": dropout_key},
         )
-        logits = _checked(logits, model, images, config)
-        targets = optax.smooth_labels(targets, config.train.label_smoothing)
-        return optax.softmax_cross_entropy(logits, targets).mean(), updated.get("batch_stats", {})
+        outputs = task.outputs(found, images, type(model).__name__)
+        return task.loss(outputs, targets), updated.get("batch_stats", {})
 
     def gradient(params, batch_stats, images, targets, keys):
         dropout_key, mixing_key = keys
-        images, targets = mix(images, targets, mixing_key, config.train.mixup_alpha, config.train.cutmix_alpha)
+        images, targets = task.mix(images, targets, mixing_key)
         return jax.value_and_grad(loss_of, has_aux=True)(params, batch_stats, images, targets, dropout_key)
 
     if local_on is not None:
@@ -124,8 +122,7 @@ def make_train_step(
 
     def train_step(state, batch):
         augment_key, *keys = keys_of_step(state.rng, state.step)
-        images = augment(batch["image"], augment_key, config.data, config.input_size)
-        targets = jax.nn.one_hot(batch["label"], config.model.num_classes)
+        images, targets = task.augment(batch, augment_key)
         (loss, batch_stats), grads = gradient(state.params, state.batch_stats, images, targets, keys)
         updates, opt_state = optimizer.update(grads, state.opt_state, state.params)
         state = state.replace(
@@ -140,43 +137,23 @@ def make_train_step(
 
 
 def make_eval_step(model: nn.Module, config: ConfigDict) -> Callable[[dict, Mapping[str, jax.Array]], Metrics]:
-    """`eval_step(variables, batch) -> sums` over the images whose "mask" is 1: {"loss", "top1", "top5", "count"}.
-
-    Beside the sums stands "correct", int8 (batch,): 1 where the first class is the right one, -1 where "mask" is 0.
+    """`eval_step(variables, batch) -> sums` over the images whose "mask" is 1; see `tasks.contract`.
 
     A batch is that of a training step with "mask", float32 (batch,). Tracing it raises UserError where the network does
-    not return logits.
+    not return what the task takes.
 
     Args:
       model: as in `create_state`.
-      config: resolved; `input_size`, `model.num_classes` and `config.data`.
+      config: resolved.
     """
+    task = task_of(config)
 
     def eval_step(variables, batch):
-        images = standardize(batch["image"], config.data, config.input_size)
-        logits = _checked(model.apply(variables, images, train=False), model, images, config)
-        labels, mask = batch["label"], batch["mask"]
-        loss = optax.softmax_cross_entropy_with_integer_labels(logits, labels)
-        own = jnp.take_along_axis(logits, labels[:, jnp.newaxis], axis=-1)
-        # Ties go to the lower class, as in argmax; NaN logits are never right.
-        lower_class = jnp.arange(logits.shape[-1])[jnp.newaxis] < labels[:, jnp.newaxis]
-        rank = jnp.sum((logits > own) | ((logits == own) & lower_class), axis=-1)
-        is_finite = jnp.isfinite(own[:, 0])
-        sums = {"loss": loss, "top1": is_finite & (rank < 1), "top5": is_finite & (rank < 5), "count": mask}
-        sums = {name: jnp.sum(jnp.where(mask > 0, value, 0).astype(jnp.float32)) for name, value in sums.items()}
-        return sums | {"correct": jnp.where(mask > 0, is_finite & (rank < 1), -1).astype(jnp.int8)}
+        images = task.standardize(batch)
+        outputs = task.outputs(model.apply(variables, images, train=False), images, type(model).__name__)
+        return task.sums(outputs, batch)
 
     return eval_step
-
-
-def _checked(logits: Any, model: nn.Module, images: jax.Array, config: ConfigDict) -> jax.Array:
-    """What the network returned, in float32 or better."""
-    expected = (len(images), config.model.num_classes)
-    if getattr(logits, "shape", None) != expected:
-        name = type(model).__name__
-        found = f"the shape {logits.shape}" if hasattr(logits, "shape") else type(logits).__name__
-        raise UserError(f"network {name} returns {found}; expected are logits (batch, num_classes), here {expected}")
-    return logits.astype(jnp.promote_types(logits.dtype, jnp.float32))
 
 
 def _with_ema(state: TrainState, decay: float) -> TrainState:

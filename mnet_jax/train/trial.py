@@ -12,6 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 from ml_collections import ConfigDict
 
+from mnet_jax.config.tasks import scores_of
 from mnet_jax.devices.mesh import device_name
 from mnet_jax.pretrained import recipes
 from mnet_jax.train import bn_devices, optim
@@ -19,8 +20,6 @@ from mnet_jax.train.checkpoint import Checkpoints
 from mnet_jax.train.clock import Clock
 from mnet_jax.train.compiled import CompiledSteps
 from mnet_jax.train.step import Metrics, TrainState
-from mnet_jax.workdir import predictions
-from mnet_jax.workdir.bits import as_text
 from mnet_jax.workdir.files import DONE, TUNED, TrialFolder
 from mnet_jax.workdir.software import software
 
@@ -119,12 +118,12 @@ class Trial:
     def log_validation(self, scores: Mapping[str, float]) -> None:
         """Writes the row of an evaluation, as `Tally.scores` returns it, and the last one to a file of its own."""
         self.clock.lap()
-        row = {key: scores[key] for key in ("top1", "top5", "loss")}
+        row = self._reached(scores)
         if not self._is_logged():
             self._append(self.step, split="validation", **row)
         if self.step == self.steps.total:
-            self.folder.set_validation(row | {"images": scores["count"], "correct": as_text(scores["correct"])})
-        _log.info("%s: epoch %.2f: validation %s", self.folder.name, self._epoch(self.step), _in_words(row))
+            self.folder.set_validation(row | {"images": scores["count"], **self.compiled.task.validation(scores)})
+        _log.info("%s: epoch %.2f: validation %s", self.folder.name, self._epoch(self.step), self._in_words(row))
 
     def save(self, state: TrainState, anew: bool = False) -> None:
         """Copies the present state on the devices; `log`, `flush` or `close` makes a checkpoint of the copy.
@@ -163,7 +162,8 @@ class Trial:
         self.save(state, anew=is_estimated)
         self.close()
         result: dict[str, Any] = {
-            **{key: scores[key] for key in ("top1", "top5", "loss")},
+            **self._reached(scores),
+            **self.compiled.task.result(scores),
             "test_images": scores["count"],
             "epochs": self.steps.epochs,
             "steps": self.step,
@@ -174,10 +174,10 @@ class Trial:
         }
         if (class_names := self.config.data.get("class_names")) is not None:
             result["classes"] = list(class_names)
-        self.folder.set_predictions(predictions.encoded(scores["correct"]))
+        self.folder.set_predictions(self.compiled.task.outcomes(scores))
         self.folder.set_result(result)
         self.folder.set_status(DONE)
-        _log.info("%s: done: test %s", self.folder.name, _in_words(scores))
+        _log.info("%s: done: test %s", self.folder.name, self._in_words(scores))
 
     def _with_imported_weights(self, state: TrainState) -> TrainState:
         """The state with the weights of `config.train.init_from`; a head for other classes stays as it is."""
@@ -192,7 +192,15 @@ class Trial:
 
     def _is_logged(self) -> bool:
         """Whether the evaluation on the validation split at this step is in the log."""
-        return any("top1" in row and row["step"] == self.step for row in self.folder.metrics())
+        return any("split" in row and row["step"] == self.step for row in self.folder.metrics())
+
+    def _reached(self, scores: Mapping[str, Any]) -> dict[str, float]:
+        """What rows and results have of an evaluation."""
+        return {name: scores[name] for name in (*(score.column for score in scores_of(self.config)), "loss")}
+
+    def _in_words(self, scores: Mapping[str, Any]) -> str:
+        parts = [f"{score.words} {scores[score.column]:.4f}" for score in scores_of(self.config)]
+        return ", ".join([*parts, f"loss {scores['loss']:.4f}"])
 
     def _end_row(self) -> None:
         """Leaves a row of the log to be written, of the steps since the last one."""
@@ -230,7 +238,3 @@ class Trial:
 
     def _epoch(self, at_step: int) -> float:
         return round(at_step / self.steps.per_epoch, 4)
-
-
-def _in_words(scores: Mapping[str, float]) -> str:
-    return f"top-1 {scores['top1']:.4f}, top-5 {scores['top5']:.4f}, loss {scores['loss']:.4f}"

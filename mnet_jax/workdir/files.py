@@ -10,6 +10,7 @@ import pathlib
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
+from mnet_jax.config.tasks import SCORES
 from mnet_jax.errors import UserError
 from mnet_jax.workdir import lease, lines
 from mnet_jax.workdir.whole import (
@@ -140,7 +141,8 @@ class TrialFolder:
 
     def _is_done(self) -> bool:
         with contextlib.suppress(Damaged):
-            return isinstance(self.result().get("top1"), int | float)
+            result = self.result()
+            return any(isinstance(result.get(scores[0].column), int | float) for scores in SCORES.values())
         return False
 
     def set_status(self, status: str, error: str | None = None) -> None:

@@ -29,7 +29,7 @@ def encoded(correct: Bits) -> bytes:
 
 
 def of_workdirs(workdirs: Sequence[str | os.PathLike], rows: Sequence[Row]) -> tuple[dict[str, Bits], list[str]]:
-    """The bits of the done trials of which there are sound ones, by trial, and a sentence about each damaged file.
+    """The bits of the done classifications that have sound ones, by trial, and a sentence about each damaged file.
 
     Bits are sound where they are as many as the row's `test_images` and give its `top1`.
 
@@ -39,7 +39,9 @@ def of_workdirs(workdirs: Sequence[str | os.PathLike], rows: Sequence[Row]) -> t
     """
     found: dict[str, Bits] = {}
     remarks: list[str] = []
-    done = {row["trial"]: row for row in rows if row["status"] == DONE and row["test_images"]}
+    done = {
+        row["trial"]: row for row in rows if row["status"] == DONE and row["test_images"] and row["top1"] is not None
+    }
     for workdir in map(Workdir, workdirs):
         for name, bits in _of_workdir(workdir, done, remarks):
             if name not in found:

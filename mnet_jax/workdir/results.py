@@ -4,12 +4,14 @@ import csv
 import dataclasses
 import hashlib
 import io
+import itertools
 import json
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from mnet_jax.config.fields import BY_KEY, FIELDS, effective
+from mnet_jax.config.tasks import SCORES, TASKS, scores_of
 from mnet_jax.errors import UserError
 from mnet_jax.workdir import deployment
 from mnet_jax.workdir.files import DONE, FAILED, TrialFolder, Workdir
@@ -47,8 +49,10 @@ _COLUMN_OF = {  # fields that have a column of a shorter name
     "data.name": "dataset",
     "data.tfds_name": "dataset",
 }
-_REACHED = ("top1", "top5", "loss", "epochs", "steps", "images_per_second", "wall_seconds", "test_images")
-_TEXT = ("trial", "status", "model", "device", "dataset", "error", "replicate", "chosen")  # bare text
+_SCORES = {task: [c for score in scores for c in (score.column, score.error) if c] for task, scores in SCORES.items()}
+_MEASURED = ("loss", "epochs", "steps", "images_per_second", "wall_seconds", "test_images")
+_REACHED = (*itertools.chain(*_SCORES.values()), *_MEASURED)
+_TEXT = ("trial", "status", "task", "model", "device", "dataset", "error", "replicate", "chosen")  # bare text
 _LONGEST_TEXT = 10_000  # characters; the csv module refuses to read cells of 128 kB
 _NO_PART_OF_A_TRIAL = ("sweep", "tune", "tune_epochs", "options", "launch")  # sections of a config
 _DEFAULTS = {field.key: field.default for field in FIELDS}
@@ -290,12 +294,16 @@ def _read_trial(folder: TrialFolder, counted: Mapping[str, int] | None) -> Trial
         row |= {column: settings.get(key) for key, column in _COLUMN_OF.items() if column != "dataset"}
         row["dataset"] = settings.get("data.tfds_name") or settings.get("data.name")
         row["num_classes"] = settings.get("model.num_classes")
+        if (task := settings.get("task", TASKS[0])) != TASKS[0]:
+            row |= {"task": task} | dict.fromkeys(_SCORES.get(task, ()))
         status, row["error"] = folder.status(), folder.error()
         part = "result.json"
         if status == DONE:
             result = folder.result()
-            row |= {column: _number(result[column]) for column in _REACHED if result.get(column) is not None}
-            row |= {"top1": _number(result["top1"]), "device": result.get("device")}
+            own = (*_SCORES[task], *_MEASURED)
+            row |= {column: _number(result[column]) for column in own if result.get(column) is not None}
+            first = scores_of(row)[0].column
+            row |= {first: _number(result[first]), "device": result.get("device")}
         row["status"] = status
     except Damaged as error:
         row["error"] = str(error)

@@ -8,11 +8,15 @@ from mnet_jax.workdir.files import DIVERGED, TrialFolder
 RATE = "optim.learning_rate"
 
 
+def influence(correct):
+    return (correct - correct.mean()) / len(correct)
+
+
 def tried(rate, wrong, loss=1.0, images=100):
     """A trial run that has some images wrong."""
     correct = np.ones(images, bool)
     correct[list(wrong)] = False
-    return Tried({RATE: rate}, f"rate={rate}", True, correct.mean(), loss, correct)
+    return Tried({RATE: rate}, f"rate={rate}", True, "top1", correct.mean(), loss, influence(correct))
 
 
 def test_the_best_on_the_validation_split_is_chosen():
@@ -23,7 +27,7 @@ def test_the_best_on_the_validation_split_is_chosen():
 def test_within_a_paired_standard_error_the_lower_loss_decides():
     """10 images against 9 others: a difference of 0.01 with a standard error of sqrt(19)/100."""
     better, other = tried(0.1, range(9), loss=0.5), tried(0.2, range(50, 60), loss=0.4)
-    assert paired_standard_error(better.correct, other.correct) == pytest.approx(np.sqrt(0.19 - 0.01**2) / 10)
+    assert paired_standard_error(better.influence, other.influence) == pytest.approx(np.sqrt(0.19 - 0.01**2) / 10)
     assert choose([better, other]).values == {RATE: 0.2}
 
 
@@ -72,7 +76,7 @@ def test_the_next_value_has_the_last_ratio(rates, best, edge, moved):
 def test_no_next_value_out_of_a_fields_range(key, values):
     """0 has no ratio, a momentum of 1.62 is none, nor is half an image."""
     best = values[-1] if key != "optim.weight_decay" else 0.0
-    runs = [Tried({key: value}, "t", True, float(value == best), 1.0, np.full(10, value == best)) for value in values]
+    runs = [Tried({key: value}, "t", True, "top1", float(value == best), 1.0, np.zeros(10)) for value in values]
     assert is_at_edge(key, choose(runs), runs)
     assert beyond(key, choose(runs), runs) is None
 
@@ -87,7 +91,15 @@ def test_what_a_folder_does_not_say_has_not_ended(tmp_path, harm):
     else:
         folder.set_validation(said)
         found = look(folder, {RATE: 0.1})
-        assert (found.top1, found.loss, found.correct.tolist()) == (0.5, 0.7, [True, False, True, False])
+        assert (found.column, found.score, found.loss) == ("top1", 0.5, 0.7)
+        assert found.influence.tolist() == [0.125, -0.125, 0.125, -0.125]
+
+
+def test_another_task_is_judged_by_its_own_score_and_what_each_image_does_to_it(tmp_path):
+    folder = TrialFolder(tmp_path)
+    folder.set_validation({"miou": 0.25, "pixel_accuracy": 0.5, "loss": 0.7, "images": 2, "influence": [0.1, -0.1]})
+    found = look(folder, {RATE: 0.1})
+    assert (found.column, found.score, found.influence.tolist()) == ("miou", 0.25, [0.1, -0.1])
 
 
 def test_a_trial_run_that_diverged_has_ended_without_scores(tmp_path):

@@ -7,6 +7,9 @@ import pytest
 from mnet_jax.devices.mesh import make_mesh, replicated_on, sharded_on
 from mnet_jax.errors import UserError
 from mnet_jax.train.evaluation import Tally
+from mnet_jax.train.tasks.classification import Classification
+
+CLASSIFICATION = Classification(None)  # what it sums up depends on no config
 
 
 def of_mask(variables, batch):
@@ -16,7 +19,7 @@ def of_mask(variables, batch):
 
 
 def test_a_split_of_which_no_image_can_be_read_has_no_accuracy():
-    tally = Tally(of_mask, {})
+    tally = Tally(CLASSIFICATION, of_mask, {})
     tally.add({"mask": np.zeros(2)})
     with pytest.raises(UserError, match="no image of the split can be read"):
         tally.scores()
@@ -37,7 +40,8 @@ def test_bits_come_back_from_all_devices_in_the_order_of_the_split():
         correct = jax.numpy.where(batch["mask"] > 0, batch["right"], -1).astype(jax.numpy.int8)
         return {"top1": (correct > 0).sum(), "count": batch["mask"].sum(), "correct": correct}
 
-    tally = Tally(jax.jit(eval_step, in_shardings=(None, sharded_on(mesh)), out_shardings=replicated_on(mesh)), {})
+    on_all = jax.jit(eval_step, in_shardings=(None, sharded_on(mesh)), out_shardings=replicated_on(mesh))
+    tally = Tally(CLASSIFICATION, on_all, {})
     for part in np.split(np.arange(len(right)), 3):
         batch = {"right": right[part], "mask": counted[part].astype(np.float32)}
         tally.add(jax.device_put(batch, sharded_on(mesh)))

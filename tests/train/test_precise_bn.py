@@ -58,8 +58,10 @@ def test_statistics_are_those_of_the_images_whatever_the_momentum_is(small, laye
     )
     frozen = variables["batch_stats"]["frozen"]
     precise_step = jax.jit(make_precise_step(model, config, together))
-    for step, batch in enumerate(images.astype(np.uint8)):
-        stats = precise_step(variables, jax.random.PRNGKey(0), np.int32(step), {"image": batch})
+    labels = np.zeros(8, np.int32)
+    for step, part in enumerate(images.astype(np.uint8)):
+        batch = {"image": part, "label": labels}
+        stats = precise_step(variables, jax.random.PRNGKey(0), np.int32(step), batch)
         variables = {**variables, "batch_stats": stats}
     values = np.float64(standardize(jnp.asarray(images.reshape(24, 28, 28, 1), jnp.uint8), config.data, 28))
     np.testing.assert_allclose(stats["moving"]["mean"], [values.mean()], rtol=1e-4)

@@ -1,7 +1,6 @@
 // The charts: the data that Vega draws, in the order of `charts.py`.
 
 const CHARTS = JSON.parse(byId("charts").textContent);
-const SCORES = { top1: "top-1 accuracy, %", top5: "top-5 accuracy, %", loss: "loss on the test split" };
 const views = new Map(); // by the id of the element: what draws there, or drew there last
 
 const ink = (look) => (isDark() ? look.dark : look.color);
@@ -101,7 +100,7 @@ function tipOf(cell) {
   for (const [score, [mean, error]] of Object.entries(cell.y)) {
     const [scale, digits] = score === "loss" ? [1, 4] : [100, 2];
     const beside = error === null ? "" : ` ± ${(scale * error).toFixed(digits)}`;
-    rows.push([SCORES[score], (scale * mean).toFixed(digits) + beside]);
+    rows.push([shown.scores[score], (scale * mean).toFixed(digits) + beside]);
   }
   if (cell.int8 !== null) rows.push(["top-1 as int8, %", (100 * cell.int8).toFixed(2)]);
   const names = cell.trials.map((index) => shown.trials.keys[index]);
@@ -132,7 +131,7 @@ function tradeoffData() {
     laws: along,
     papers: isOn("papers") ? papers.map((one) => ({
       x: one[state.x], y: 100 * one[state.y], line: one.line, said: `published: ${one.said}`,
-      tip: { title: `published: ${one.said}`, rows: [[shown.costs[state.x], short(one[state.x])], [SCORES[state.y], (100 * one[state.y]).toFixed(1)]] },
+      tip: { title: `published: ${one.said}`, rows: [[shown.costs[state.x], short(one[state.x])], [shown.scores[state.y], (100 * one[state.y]).toFixed(1)]] },
     })) : [],
     lines: isOn("lines") ? points.filter((point) => point.line !== null && !withLaw.has(point.line)) : [],
     front: isOn("front") ? front(points) : [],
@@ -143,8 +142,8 @@ function tradeoffData() {
 }
 
 function scoresThere() {
-  const there = Object.entries(SCORES).filter(([score]) => shown.tradeoff.cells.some((cell) => cell.y[score]));
-  return there.length ? there : Object.entries(SCORES);
+  const there = Object.entries(shown.scores).filter(([score]) => shown.tradeoff.cells.some((cell) => cell.y[score]));
+  return there.length ? there : Object.entries(shown.scores);
 }
 
 function drawTradeoff() {
@@ -169,7 +168,7 @@ function drawTradeoff() {
   if (!data.cells.length) return Promise.resolve();
   const labelExpr = `format(datum.value, '${state.x.startsWith("latency") ? "~g" : "~s"}')`;
   const values = ticks([...data.cells, ...data.papers, ...data.twins].map((point) => point.x));
-  const chart = withAxes(CHARTS.tradeoff, `${shown.costs[state.x]} (log scale)`, SCORES[state.y], { labelExpr, values, labelOverlap: "greedy", labelSeparation: 8 });
+  const chart = withAxes(CHARTS.tradeoff, `${shown.costs[state.x]} (log scale)`, shown.scores[state.y], { labelExpr, values, labelOverlap: "greedy", labelSeparation: 8 });
   return draw("tradeoff", chart, data).then(({ view }) => {
     view.addEventListener("click", (event, item) => {
       if (Number.isInteger(item?.datum?.cell)) togglePin(trialsOf(shown.tradeoff.cells[item.datum.cell]));

@@ -8,16 +8,16 @@ import os
 from collections.abc import Hashable, Mapping, Sequence
 from typing import Any
 
+from mnet_jax.config.tasks import scores_in
 from mnet_jax.report.findings import Finding
 from mnet_jax.report.page.folders import LINES_OF_A_LOG, Folders, failures
 from mnet_jax.report.page.tradeoff import INT8, costs, settings, trade_off
+from mnet_jax.report.points import of_images, reached
 from mnet_jax.report.styles import is_number
-from mnet_jax.report.tables import of_images
 from mnet_jax.report.words import names
 from mnet_jax.workdir.files import DONE
 from mnet_jax.workdir.results import Row
 
-_SCORES = {"top1": "top-1", "se": "se", "top5": "top-5", "loss": "loss", INT8: "top-1, int8"}
 _SPENT = {"images_per_second": "images/s", "wall_seconds": "seconds"}
 
 _Json = dict[str, Any]
@@ -40,6 +40,7 @@ def contents(rows: Sequence[Row], findings: Sequence[Finding], folders: Folders)
             "made": datetime.datetime.now().astimezone().isoformat(timespec="seconds"),
             "counts": collections.Counter(row["status"] for row in rows),
             "costs": costs(rows),
+            "scores": _axes(rows),
             "trials": _trials(rows, curves),
             "tradeoff": trade_off(rows, findings),
             "curves": curves,
@@ -51,6 +52,11 @@ def contents(rows: Sequence[Row], findings: Sequence[Finding], folders: Folders)
     )
 
 
+def _axes(rows: Sequence[Row]) -> dict[str, str]:
+    """What stands beside the axis of each score that can be drawn; the first is drawn first."""
+    return {score.column: f"{score.axis}, %" for score in scores_in(rows)} | {"loss": "loss on the test split"}
+
+
 def _trials(rows: Sequence[Row], curves: Sequence[_Json | None]) -> _Json:
     """{"columns": [{"key", "name", "kind"}], "keys", "rows"}: a list per trial; its key is its name, but unique."""
     swept, counted = settings(rows), costs(rows)
@@ -58,13 +64,13 @@ def _trials(rows: Sequence[Row], curves: Sequence[_Json | None]) -> _Json:
     columns = [_column("trial", "trial", "text"), _column("status", "status", "text")]
     columns += [_column(key, said[key], _kind(rows, key)) for key in swept if key not in counted]
     columns += [_column(key, key, _kind(rows, key, "count")) for key in counted]
-    columns += [_column(key, name, "score") for key, name in _SCORES.items() if key != INT8 or _has(rows, key)]
+    columns += [_column(key, name, "score") for key, name in _scores(rows).items()]
     columns += [_column(key, name, "number") for key, name in _SPENT.items() if _has(rows, key)]
     told = []
     for row, curve in zip(rows, curves, strict=True):
         progress = curve["progress"] if curve and row["status"] != DONE else None
         status = row["status"] if progress is None else f"{row['status']}, {progress:.0%}"
-        error = of_images(row) if is_number(row["top1"]) else None
+        error = of_images(row) if is_number(reached(row)) else None
         told.append([_plain((row | {"status": status, "se": error}).get(column["key"])) for column in columns])
     seen: collections.Counter[str] = collections.Counter()
     keys = []
@@ -72,6 +78,13 @@ def _trials(rows: Sequence[Row], curves: Sequence[_Json | None]) -> _Json:
         seen[row["trial"]] += 1
         keys.append(row["trial"] if seen[row["trial"]] == 1 else f"{row['trial']} ({seen[row['trial']]})")
     return {"columns": columns, "keys": keys, "rows": told}
+
+
+def _scores(rows: Sequence[Row]) -> dict[str, str]:
+    """The columns of scores with their names; the standard error stands beside the first."""
+    first, *others = scores_in(rows)
+    found = {first.column: first.words, "se": "se"} | {score.column: score.words for score in others} | {"loss": "loss"}
+    return found | ({INT8: "top-1, int8"} if _has(rows, INT8) else {})
 
 
 def _column(key: str, name: str, kind: str) -> _Json:

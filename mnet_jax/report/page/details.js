@@ -57,12 +57,12 @@ function drawCurves() {
   };
   const each = (told) => known.flatMap((index, i) => told(shown.curves[index], i));
   const tested = each((curve, i) => join(curve.tested.epoch, curve.tested.loss, i, [5, 3]));
-  const scores = each((curve, i) => join(curve.tested.epoch, curve.tested.top1.map((y) => (y === null ? null : 100 * y)), i, []));
+  const scores = each((curve, i) => join(curve.tested.epoch, curve.tested.score.map((y) => (y === null ? null : 100 * y)), i, []));
   const rates = each((curve, i) => join(curve.epoch, curve.rate, i, []));
   const trained = each((curve, i) => join(curve.epoch, curve.loss, i, []));
   const axis = { labelExpr: "format(datum.value, '~g')", tickCount: 6 };
   drawCurve("curve-loss", withAxes(CHARTS.curves, "epoch", "loss", axis), [...trained, ...tested], tested);
-  drawCurve("curve-top1", withAxes(CHARTS.curves, "epoch", "top-1, %", axis), scores, scores);
+  drawCurve("curve-score", withAxes(CHARTS.curves, "epoch", shown.scores[mainScore()], axis), scores, scores);
   drawCurve("curve-rate", withAxes(CHARTS.curves, "epoch", "learning rate", axis), rates, rates.filter((at, i) => at.line !== rates[i + 1]?.line));
 }
 

@@ -5,6 +5,7 @@ import os
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from mnet_jax.config.tasks import SCORES
 from mnet_jax.report.styles import is_number
 from mnet_jax.workdir import lines as rows_by_step
 from mnet_jax.workdir.files import DIVERGED, DONE, FAILED, TrialFolder, Workdir
@@ -43,7 +44,7 @@ class Folders:
         return found[0] if found else None
 
     def curves(self, folder: TrialFolder, num_trials: int) -> _Json | None:
-        """{"epoch", "loss", "rate", "of", "tested": {"epoch", "top1", "loss"}, "progress"}, thinned.
+        """{"epoch", "loss", "rate", "of", "tested": {"epoch", "score", "loss"}, "progress"}, thinned.
 
         "of" is how many rows there were before the curves of so many trials were thinned to be small together.
         """
@@ -120,10 +121,12 @@ def _curves(lines: Sequence[bytes], most: int) -> _Json | None:
         return None
     trained = [line for line in lines if b'"split"' not in line]
     tested = [line for line in lines if b'"split"' in line]
+    columns = (scores[0].column for scores in SCORES.values())
+    score = next((column for column in columns if tested and f'"{column}"'.encode() in tested[-1]), "")
     total = last.get("total_steps")
     return {
         **_columns(thinned(trained, most), epoch="epoch", loss="loss", rate="learning_rate"),
-        "tested": _columns(thinned(tested, most), epoch="epoch", loss="loss", top1="top1"),
+        "tested": _columns(thinned(tested, most), epoch="epoch", loss="loss", score=score),
         "of": len(trained),
         "progress": last["step"] / total if is_number(total) and total > 0 else None,
     }

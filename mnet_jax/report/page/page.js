@@ -24,10 +24,13 @@ function recall() {
   }
 }
 
+// The score that is drawn first, and has a standard error.
+const mainScore = () => Object.keys(shown.scores)[0];
+
 // Choices that the data do not have any more, or do not have yet, give way.
 function settle() {
   if (!(state.x in shown.costs)) state.x = Object.keys(shown.costs)[0] ?? "mult_adds";
-  if (!scoresThere().some(([score]) => score === state.y)) state.y = "top1";
+  if (!scoresThere().some(([score]) => score === state.y)) state.y = mainScore();
 }
 
 function changed(...parts) {

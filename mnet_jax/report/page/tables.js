@@ -12,14 +12,14 @@ function tableOf(which) {
   const { cells } = shown.tradeoff;
   const swept = columns.filter((column) => cells.length && column.key in cells[0].settings);
   const counts = columns.filter((column) => column.key in shown.costs);
-  const scores = ["top1", "top5", "loss"].map((key) => ({ key, name: columns.find((column) => column.key === key).name, kind: "score" }));
+  const scores = Object.keys(shown.scores).map((key) => ({ key, name: columns.find((column) => column.key === key).name, kind: "score" }));
   const found = [{ key: "said", name: "cell", kind: "text" }, ...swept.filter(() => swept.length > 1), ...counts];
   found.push({ key: "n", name: "n", kind: "count" }, scores[0], { key: "se", name: "se", kind: "score" }, ...scores.slice(1));
   if (cells.some((cell) => cell.int8 !== null)) found.push({ key: "int8", name: "top-1, int8", kind: "score" });
   found.push({ key: "unbeaten", name: "unbeaten", kind: "text" });
   const value = (cell, { key }) => {
     if (key === "n") return cell.trials.length;
-    if (key === "se") return cell.y.top1?.[1];
+    if (key === "se") return cell.y[mainScore()]?.[1];
     if (key === "unbeaten") return cell.unbeaten ? "yes" : "";
     return key in cell.y ? cell.y[key][0] : key in cell.x ? cell.x[key] : key in cell.settings ? cell.settings[key] : cell[key];
   };

@@ -6,17 +6,17 @@ import statistics
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+from mnet_jax.config.tasks import scores_in
 from mnet_jax.report import published
 from mnet_jax.report.curves import Curve, Curves
 from mnet_jax.report.findings import Finding
 from mnet_jax.report.page import look
-from mnet_jax.report.points import Point, differing, in_force, separating, settings_columns, with_errors
+from mnet_jax.report.points import Point, differing, in_force, reached, separating, settings_columns, with_errors
 from mnet_jax.report.styles import Styles, is_number
 from mnet_jax.report.words import Words
 from mnet_jax.workdir.files import DONE
 from mnet_jax.workdir.results import COLUMNS, Row
 
-SCORES = ("top1", "top5", "loss")
 INT8 = "top1_int8"  # column of an exported twin
 
 _COSTS = {
@@ -50,7 +50,7 @@ def settings(rows: Sequence[Row]) -> list[str]:
 def trade_off(rows: Sequence[Row], findings: Sequence[Finding]) -> _Json:
     """What the chart draws of a table: {"cells", "laws", "papers", "legend", "notes"}, as the functions below say."""
     done = [row for row in rows if row["status"] == DONE]
-    known = [row for row in done if is_number(row["top1"]) and math.isfinite(row["top1"])]
+    known = [row for row in done if is_number(reached(row)) and math.isfinite(reached(row))]
     kept = in_force(known)
     found: _Json = {"cells": [], "laws": [], "papers": [], "legend": []}
     if kept:
@@ -80,10 +80,10 @@ class _Cells:
         self._kept = {id(one): (place[id(row)], row) for one, row in zip(plain, kept, strict=True)}
         groups = with_errors(plain)
         self._groups = {id(same[0]): same for same, *_ in groups}
-        self._scores = {score: _scored(self._groups.values(), score) for score in SCORES}
+        columns = [*(score.column for score in scores_in(kept)), "loss"]
+        self._scores = {column: _scored(self._groups.values(), column) for column in columns}
         self.points = [
-            Point(same[0], statistics.mean(row["top1"] for row in same), error or 0.0, source)
-            for same, error, source in groups
+            Point(same[0], statistics.mean(map(reached, same)), error or 0.0, source) for same, error, source in groups
         ]
         self._settings, self._costs = settings(plain), list(costs(kept))
         self._telling = separating(plain, self._settings)
@@ -124,7 +124,7 @@ def _plain(row: Row) -> Row:
 
 def _scored(groups: Iterable[Sequence[Row]], score: str) -> dict[int, list]:
     """[mean, standard error, what that is of] of cells all of whose seeds have a score, by their first rows."""
-    known = [same for same in groups if all(is_number(row[score]) and math.isfinite(row[score]) for row in same)]
+    known = [same for same in groups if all(is_number(row.get(score)) and math.isfinite(row[score]) for row in same)]
     found = with_errors([row for same in known for row in same], score)
     return {id(same[0]): [statistics.mean(row[score] for row in same), *error] for same, *error in found}
 

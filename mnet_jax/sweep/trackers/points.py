@@ -8,6 +8,7 @@ import uuid
 from collections.abc import Iterable, Mapping
 
 from mnet_jax.config.dotted import flatten
+from mnet_jax.config.tasks import SCORES
 from mnet_jax.sweep.trackers.contract import Point, Subject
 from mnet_jax.workdir.files import DONE, TrialFolder
 from mnet_jax.workdir.metrics import metrics, numbers
@@ -16,6 +17,7 @@ from mnet_jax.workdir.whole import Damaged, read_json, write_json
 _TAGS = {"model": "model.name", "alpha": "model.alpha", "input_size": "input_size", "seed": "seed"}
 _NO_SETTINGS = ("launch", "sweep", "tune", "tune_epochs", "chosen", "folder")  # of a config
 _COSTS = ("mult_adds", "params")
+_SCORES = (*(score.column for scores in SCORES.values() for score in scores), "loss")
 
 
 @dataclasses.dataclass
@@ -62,7 +64,7 @@ def points(folder: TrialFolder, status: str) -> list[Point]:
     found = list(itertools.starmap(Point, by_step.items()))
     if status == DONE:
         result = folder.result()
-        reached = numbers("test", result, ("top1", "top5", "loss")) | numbers("cost", folder.cost(), _COSTS)
+        reached = numbers("test", result, _SCORES) | numbers("cost", folder.cost(), _COSTS)
         found.append(Point(result["steps"], reached))
     return found
 

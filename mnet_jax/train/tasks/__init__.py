@@ -1,0 +1,1 @@
+"""What the steps compute for each `config.task`; `config/tasks.py` names the scores."""
