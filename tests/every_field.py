@@ -18,6 +18,7 @@ def config_of(overrides=None):
 CONFIGS = {
     "sgd": config_of(),
     "rmsprop": config_of({"optim.name": "rmsprop", "optim.schedule": "exponential"}),
+    "polynomial": config_of({"optim.schedule": "polynomial"}),
     "randaugment": config_of({"data.augment": "randaugment"}),
     "large images": config_of({"data.crop": "inception", "data.cache_side": 64}),
     "masks": changed(config_of(), "data.name", "mask_folder"),

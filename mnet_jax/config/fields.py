@@ -11,6 +11,7 @@ from typing import Any
 
 from mnet_jax.config.field import FRACTION, NOT_NEGATIVE, POSITIVE, Choices, Field, Flat, Range, never
 from mnet_jax.config.launch import LAUNCH
+from mnet_jax.config.tasks import TASKS
 
 
 def _trains(flat: Flat) -> bool:
@@ -54,6 +55,8 @@ _CLASSES = Range(lambda v: v >= 2, "must be 2 or more")
 _COLORS = Range(lambda v: v in (1, 3), "must be 1 or 3")
 STRIDE = Range(lambda v: v in (1, 2, 4, 8, 16, 32), "must be one of 1, 2, 4, 8, 16, 32")
 
+OUTPUT_STRIDE = Range(lambda v: v in (8, 16, 32), "must be one of 8, 16, 32")
+
 OF_MASKS = ("scenes", "fashion_scenes", "voc", "mask_folder")
 
 FOLDERS = ("image_folder", "mask_folder", "voc")  # of one's own
@@ -62,6 +65,7 @@ _OF_FILES = (*FOLDERS, "imagenet", "imagenet_validation")  # data sets of images
 _SGD_OR_RMSPROP = _with("optim.name", "sgd", "rmsprop")
 _RMSPROP = _with("optim.name", "rmsprop")
 _EXPONENTIAL = _with("optim.schedule", "exponential")
+_POLYNOMIAL = _with("optim.schedule", "polynomial")
 _RANDAUGMENT = _with("data.augment", "randaugment")
 
 FIELDS = (
@@ -76,6 +80,7 @@ FIELDS = (
         has_effect=never,
         is_found=True,
     ),
+    Field("task", str, TASKS[0], "What the network is trained for.", Choices(TASKS)),
     Field("seed", int, 0, "Of initialisation, augmentation on the device and dropout.", _SEED),
     Field(
         "input_size", int, None, "Side of the square image fed to the network; follows the data.", POSITIVE, "pixels"
@@ -242,12 +247,13 @@ FIELDS = (
         str,
         "cosine",
         "Of the learning rate, after the warm-up.",
-        Choices(("cosine", "exponential", "constant")),
+        Choices(("cosine", "exponential", "polynomial", "constant")),
         has_effect=_trains,
     ),
     Field("optim.warmup_epochs", float, 1.0, "Linear rise from 0.", NOT_NEGATIVE, "epochs", _trains),
     Field("optim.decay_rate", float, 0.98, "Factor of the exponential schedule.", POSITIVE, has_effect=_EXPONENTIAL),
     Field("optim.decay_every_epochs", float, 1.0, "Interval of that factor.", POSITIVE, "epochs", _EXPONENTIAL),
+    Field("optim.power", float, 0.9, "Of the polynomial schedule.", POSITIVE, has_effect=_POLYNOMIAL),
     Field("optim.momentum", float, 0.9, "Of SGD and RMSProp.", FRACTION, has_effect=_SGD_OR_RMSPROP),
     Field("optim.rmsprop_decay", float, 0.9, "Of RMSProp's mean square.", FRACTION, has_effect=_RMSPROP),
     Field("optim.rmsprop_epsilon", float, 1.0, "Inside RMSProp's root.", POSITIVE, has_effect=_RMSPROP),

@@ -1,13 +1,18 @@
 """What the options of the networks here do and may be; those of one's own are checked by their type alone."""
 
 from mnet_jax.config.field import FRACTION, NOT_NEGATIVE, POSITIVE, Choices, Range
-from mnet_jax.config.fields import STRIDE
+from mnet_jax.config.fields import OUTPUT_STRIDE, STRIDE
 from mnet_jax.models import registry
 from mnet_jax.models.layers import ACTIVATIONS, LAYERS, MEMORY, PADDINGS
 
 _OPTIONS: dict[str, tuple[Range | Choices | None, str]] = {
     "alpha": (POSITIVE, "Width multiplier."),
     "total_stride": (STRIDE, "Input side over side of the last map."),
+    "output_stride": (
+        OUTPUT_STRIDE,
+        "Input side over side of the last map; later strides become dilation (DeepLab).",
+    ),
+    "aspp": (None, "True: three atrous convolutions in DeepLab's head (Chen et al., 2017)."),
     "padding": (Choices(PADDINGS), "Of strided convolutions."),
     "dropout": (FRACTION, "Rate before the last layer."),
     "drop_path": (FRACTION, "Rate of the last block's stochastic depth, which rises from 0 at the first."),

@@ -183,10 +183,19 @@ def _image_folder() -> ConfigDict:
     return config
 
 
+def _segment(config: ConfigDict) -> None:
+    """The task, the network and the schedule of data sets of masks."""
+    config.task = "segmentation"
+    config.data.crop = "none"
+    config.model.update(name="deeplab_mobilenet_v2", output_stride=16, aspp=False)
+    config.model.total_stride = None
+    config.optim.update(schedule="polynomial", warmup_epochs=0.0)
+
+
 def _scenes() -> ConfigDict:
     """2,000 + 250 + 500 scenes of mnist5k's digits, a class for each pixel; needs no network. No flip: 2 is no 5."""
     config = _base(name="scenes", image_size=96, channels=1)
-    config.data.crop = "none"
+    _segment(config)
     config.model.update(num_classes=11, bn_momentum=0.9)
     config.train.update(batch_size=16, epochs=20.0)
     config.optim.learning_rate = 0.05
@@ -203,9 +212,9 @@ def _fashion_scenes() -> ConfigDict:
 def _mask_folder() -> ConfigDict:
     """Photos of one's own with a mask each, at the side of VOC's until another one is set."""
     config = _base(name="mask_folder", image_size=513, channels=3)
-    config.data.update(crop="none", flip=True)
-    config.data.channels = None
-    config.model.update(num_classes=None, total_stride=32, bn_momentum=0.9)
+    _segment(config)
+    config.data.update(flip=True, channels=None)
+    config.model.update(num_classes=None, bn_momentum=0.9)
     config.train.update(batch_size=16, epochs=50.0)
     config.optim.update(learning_rate=0.007, weight_decay=4e-5)
     return config

@@ -13,12 +13,22 @@ from mnet_jax.config import options, own, presets
 from mnet_jax.config.dotted import flatten, set_field
 from mnet_jax.config.fields import BY_KEY, FIELDS, honours_exif
 from mnet_jax.config.source import check_unchanged, source_of
+from mnet_jax.config.tasks import TASKS
 from mnet_jax.errors import UserError, nearest
 from mnet_jax.models import registry
 
 _PLAIN = (bool, int, float, str, tuple, type(None))
 
 Found = Callable[[ConfigDict], Mapping[str, Any]]
+
+_OF_CLASSIFICATION = {  # what nothing else can have, and its value where it does nothing
+    "data.crop": "none",
+    "data.augment": "none",
+    "data.random_erasing": 0.0,
+    "train.label_smoothing": 0.0,
+    "train.mixup_alpha": 0.0,
+    "train.cutmix_alpha": 0.0,
+}
 
 _OF_THE_FILE = ("sweep", "tune", "tune_epochs", "options")  # what belongs to the config file, not to a trial
 
@@ -55,6 +65,7 @@ def resolve(config: ConfigDict, overrides: Mapping[str, Any] | None = None, foun
     _fill_in(config, cls, known, chosen)
     _check_values(config)
     _check_together(config)
+    _check_task(config, cls)
     config.chosen = ()
     return config.lock()
 
@@ -229,6 +240,22 @@ def _fill_in(config: ConfigDict, cls: type, known: Mapping[str, registry.Option]
         config.model.update(
             path=str(source.path), spec=source.spec, fingerprint=source.fingerprint, source=source.digest
         )
+
+
+def _check_task(config: ConfigDict, cls: type) -> None:
+    """What the network is for, and what only a classification can have."""
+    if (own := registry.task(cls)) != config.task:
+        fitting = [name for name, cls in registry.MODELS.items() if registry.task(cls) == config.task]
+        raise UserError(
+            f"config.model.name={config.model.name!r} is for {own}, and config.task={config.task!r}: networks for that "
+            f"are {', '.join(fitting) or 'of your own, with TASK = ' + repr(config.task)}"
+        )
+    if config.task == TASKS[0]:
+        return
+    for key, value in _OF_CLASSIFICATION.items():
+        group, leaf = key.split(".")
+        if config[group][leaf] != value:
+            raise UserError(f"config.{key}={config[group][leaf]!r}: must be {value!r} with config.task={config.task!r}")
 
 
 def _check_together(config: ConfigDict) -> None:

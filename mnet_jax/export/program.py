@@ -14,6 +14,7 @@ from jax.extend import core
 
 from mnet_jax.data.augment import standardize
 from mnet_jax.errors import UserError
+from mnet_jax.models import registry
 from mnet_jax.train.trained import Trained
 
 BATCH = 65_521  # images that a program is traced with: a prime, so that a size which depends on their number shows it
@@ -55,8 +56,15 @@ def network_of(trained: Trained, with_preprocessing: bool = False) -> Network:
       trained: as `mnet_jax.load` returns it.
       with_preprocessing: take uint8 images as the data set has them, resize and normalise them, and return
         probabilities; else take what `evaluate` feeds the network, and return logits.
+
+    Raises:
+      UserError: it does not classify images.
     """
     config, module = trained.config, textbook(trained.module)
+    if registry.task(type(module)) != registry.CLASSIFICATION:
+        raise UserError(
+            f"{config.model.name} gives a class for each pixel; exports are of networks that classify images"
+        )
     channels = config.data.channels
 
     def logits(images):

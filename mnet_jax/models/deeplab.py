@@ -4,7 +4,7 @@ Follows `research/deeplab` of TensorFlow's models: dilation by TF-slim's `output
 alpha with ReLU, an epsilon of 1e-5, Glorot's initialisation, and a dropout of 0.1 before the logits.
 """
 
-from typing import Any
+from typing import Any, ClassVar
 
 import flax.linen as nn
 import jax
@@ -43,6 +43,9 @@ class DeepLab(nn.Module):
     Raises:
       UserError: the output stride is another.
     """
+
+    TASK: ClassVar[str] = "segmentation"
+    CLASSIFIER: ClassVar[type[nn.Module]]  # whose variables those below the head are
 
     num_classes: int
     alpha: float = 1.0
@@ -111,6 +114,8 @@ class Upsampling(nn.Module):
 class DeepLabMobileNetV1(DeepLab):
     """On the last map of V1, which has 1024 channels at alpha 1."""
 
+    CLASSIFIER: ClassVar[type[nn.Module]] = mobilenet_v1.MobileNetV1
+
     def _features(self, layer, x_BxHxWxC, train):
         steps = dilate_strides(mobilenet_v1.strides_of(), self.output_stride)
         return mobilenet_v1.features(layer, x_BxHxWxC, train, self.alpha, steps)
@@ -122,6 +127,8 @@ class DeepLabMobileNetV2(DeepLab):
     Below alpha 0.14, where the widths of two stages agree, a block whose stride is not taken adds its input, as in
     TF-slim; the classification network's does not.
     """
+
+    CLASSIFIER: ClassVar[type[nn.Module]] = mobilenet_v2.MobileNetV2
 
     bn_momentum: float = 0.997
 

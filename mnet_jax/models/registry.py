@@ -12,7 +12,7 @@ import flax.linen as nn
 import jax.numpy as jnp
 
 from mnet_jax.errors import UserError, nearest
-from mnet_jax.models import mobilenet_v3
+from mnet_jax.models import deeplab, mobilenet_v3
 from mnet_jax.models.mobilenet_v1 import MobileNetV1
 from mnet_jax.models.mobilenet_v2 import MobileNetV2
 
@@ -23,9 +23,13 @@ MODELS: dict[str, type[nn.Module]] = {
     "mobilenet_v3_small": mobilenet_v3.MobileNetV3Small,
     "mobilenet_v3_large_minimalistic": mobilenet_v3.MobileNetV3LargeMinimalistic,
     "mobilenet_v3_small_minimalistic": mobilenet_v3.MobileNetV3SmallMinimalistic,
+    "deeplab_mobilenet_v1": deeplab.DeepLabMobileNetV1,
+    "deeplab_mobilenet_v2": deeplab.DeepLabMobileNetV2,
 }
 
 BUILT_IN = tuple(MODELS)
+
+CLASSIFICATION = "classification"
 
 _is_deaf: list[bool] = []  # one for each `deaf` block that is open
 
@@ -55,7 +59,8 @@ def register(name: str, cls: type[nn.Module]) -> None:
     Args:
       name: of the network.
       cls: has a field `num_classes`, and `__call__(x, train)` maps images (batch, height, width, channels) to logits
-        (batch, num_classes). The class again under its name is no error.
+        (batch, num_classes); with a class attribute `TASK = "segmentation"` to logits of each pixel (batch, height,
+        width, num_classes). The class again under its name is no error.
 
     Raises:
       UserError: it is no such class, or another network has the name.
@@ -94,6 +99,16 @@ def find(name: str) -> type[nn.Module]:
     if name not in MODELS:
         raise UserError(f"config.model.name={name!r}{nearest(name, MODELS)} (known: {', '.join(MODELS)})")
     return MODELS[name]
+
+
+def task(cls: type[nn.Module]) -> str:
+    """What a network is for, one of the words of `config.task`: its class's `TASK`, or else classification."""
+    return getattr(cls, "TASK", CLASSIFICATION)
+
+
+def classifiers() -> tuple[str, ...]:
+    """The names of the networks here that classify images."""
+    return tuple(name for name in BUILT_IN if task(MODELS[name]) == CLASSIFICATION)
 
 
 @functools.cache

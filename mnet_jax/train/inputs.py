@@ -13,6 +13,7 @@ from ml_collections import ConfigDict
 from mnet_jax.config import own
 from mnet_jax.config.durations import in_steps
 from mnet_jax.config.resolve import resolve
+from mnet_jax.config.tasks import TASKS
 from mnet_jax.data import class_file
 from mnet_jax.data import registry as data_sets
 from mnet_jax.data.facts import facts
@@ -103,6 +104,9 @@ def _found(config: ConfigDict) -> dict[str, Any]:
     if not data_sets.is_known(name) and ":" in name:
         _register_builder(name, folder)
     said = facts(_with_class_names(config.data, folder))
+    if said.has_masks != (config.task == "segmentation"):
+        has, needed = ("masks", "segmentation") if said.has_masks else ("a class for each image", TASKS[0])
+        raise UserError(f"data set {name} has {has}: set --config.task={needed}, not {config.task}")
     if config.data.classes and said.class_names is None:
         raise UserError(
             f"config.data.classes={config.data.classes!r} orders the class folders of config.data.source_dir="
@@ -126,6 +130,11 @@ def _found(config: ConfigDict) -> dict[str, Any]:
         raise UserError(
             f"config.train.init_from={path!r}: weights of Keras, torchvision and timm are those of the networks here, "
             f"not of {config.model.name}"
+        )
+    if config.task != TASKS[0] and not config.train.epochs:
+        raise UserError(
+            f"config.train.init_from={path!r}: weights of Keras, torchvision and timm are those of networks that "
+            f"classify, without the head of {config.model.name}: config.train.epochs=0.0 must be positive, to train it"
         )
     from mnet_jax.pretrained import files, recipes
 

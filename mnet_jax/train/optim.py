@@ -75,6 +75,11 @@ def _exponential(optim: ConfigDict, steps: Steps) -> optax.Schedule:
     return optax.exponential_decay(optim.learning_rate, steps.decay_every, optim.decay_rate, staircase=True)
 
 
+def _polynomial(optim: ConfigDict, steps: Steps) -> optax.Schedule:
+    """To 0 at the end, by a power of what is left (DeepLab, Chen et al., 2017, arXiv:1706.05587, section 4.1)."""
+    return optax.polynomial_schedule(optim.learning_rate, 0.0, optim.power, max(1, steps.total - steps.warmup))
+
+
 def _constant(optim: ConfigDict, steps: Steps) -> optax.Schedule:
     return optax.constant_schedule(optim.learning_rate)
 
@@ -88,4 +93,9 @@ def _with_warmup(schedule: optax.Schedule, optim: ConfigDict, steps: Steps) -> o
 
 
 OPTIMIZERS: dict[str, Callable] = {"sgd": _sgd, "rmsprop": _rmsprop, "adamw": _adamw}
-SCHEDULES: dict[str, Callable] = {"cosine": _cosine, "exponential": _exponential, "constant": _constant}
+SCHEDULES: dict[str, Callable] = {
+    "cosine": _cosine,
+    "exponential": _exponential,
+    "polynomial": _polynomial,
+    "constant": _constant,
+}

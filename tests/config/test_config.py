@@ -81,6 +81,7 @@ def other_value(field, value):
 CASES = {  # settings in which all fields have an effect
     "sgd": {},
     "rmsprop": {"optim.name": "rmsprop", "optim.schedule": "exponential"},
+    "polynomial": {"optim.schedule": "polynomial"},
     "randaugment": {"data.augment": "randaugment"},
     "crops": {"data.crop": "inception", "data.cache_side": 32},
     "masks": {"data.name": "scenes"},

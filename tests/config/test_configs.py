@@ -13,7 +13,7 @@ import pytest
 from mnet_jax import presets
 from mnet_jax.config import __main__ as fields_page
 from mnet_jax.config.dotted import flatten
-from mnet_jax.config.fields import OF_MASKS
+from mnet_jax.config.fields import FOLDERS, OF_MASKS
 from mnet_jax.config.file import load
 from mnet_jax.models import registry
 from mnet_jax.sweep.grid import expand
@@ -23,8 +23,14 @@ GOLDEN = pathlib.Path(__file__).parent / "golden"
 STEMS = sorted(path.stem for path in (ROOT / "configs").glob("*.py"))
 ONLY = {"published_v1": "imagenet", "transfer": "image_folder"}
 OF_CLASSES = [preset for preset in presets.PRESETS if preset not in OF_MASKS]
-CASES = [(s, preset) for s in STEMS for preset in OF_CLASSES if ONLY.get(s, preset) == preset]
-EXPANDABLE = [case for case in CASES if case[0] not in ONLY and case[1] != "image_folder"]  # without data
+OF_PIXELS = ("segmentation",)
+CASES = [
+    (stem, preset)
+    for stem in STEMS
+    for preset in (OF_MASKS if stem in OF_PIXELS else OF_CLASSES)
+    if ONLY.get(stem, preset) == preset
+]
+EXPANDABLE = [case for case in CASES if case[0] not in ONLY and case[1] not in FOLDERS]  # without data
 HASHES = GOLDEN / "hashes.tsv"
 
 
@@ -65,7 +71,7 @@ def test_the_hashes_of_its_trials_stay_what_they_are(stem, preset):
     ("stem", "preset"), [case for case in EXPANDABLE if case[0] in ("width", "resolution", "grid")]
 )
 def test_every_grid_expands_for_every_model(stem, preset):
-    for model in registry.BUILT_IN:
+    for model in registry.classifiers():
         config = get_config(stem, preset)
         config.model.name = model
         assert len(expand(config)) == {"width": 4, "resolution": 4, "grid": 16}[stem] * max(1, len(config.sweep.seed))
@@ -94,7 +100,8 @@ def test_the_page_of_fields_is_what_the_command_writes():
 def test_every_config_opens_with_its_claim():
     for path in sorted((ROOT / "configs").glob("*.py")):
         header = path.read_text().split('"""')[1]
-        for word in ("python -m mnet_jax.sweep", "Device:", "Top-1:", "Mult-Adds:"):
+        score = "mIoU:" if path.stem in OF_PIXELS else "Top-1:"
+        for word in ("python -m mnet_jax.sweep", "Device:", score, "Mult-Adds:"):
             assert word in header, f"{path.name} does not say: {word}"
 
 

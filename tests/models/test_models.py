@@ -26,7 +26,7 @@ def feature_maps(model, size):
 @pytest.mark.parametrize(
     ("total_stride", "size", "last"), [(32, 224, 7), (16, 224, 14), (8, 28, 4), (4, 32, 8), (32, 33, 2)]
 )
-@pytest.mark.parametrize("name", registry.MODELS)
+@pytest.mark.parametrize("name", registry.classifiers())
 def test_total_stride_sets_the_side_of_the_last_map(name, total_stride, size, last):
     maps = feature_maps(build(name=name, alpha=0.25, total_stride=total_stride), size)
     before_pooling = "block13_pointwise" if name == "mobilenet_v1" else "last"

@@ -18,6 +18,9 @@ class Plain(nn.Module):
 """
 
 
+_SEGMENTATION = ("task=segmentation", "model.name=deeplab_mobilenet_v2", "data.name=scenes", "data.image_size=96")
+
+
 def _set(what: str, *fields: str, files=None, reads: bool = False) -> Case:
     flags = shlex.join(f"--config.{field}" for field in fields)
     return Case(what, f"sweep --config config.py {flags}", files or _FILE, reads)
@@ -26,6 +29,10 @@ def _set(what: str, *fields: str, files=None, reads: bool = False) -> Case:
 CASES = (
     _set("an unknown network", "model.name=mobilnet_v2"),
     _set("an option of another network", "model.expansion=6"),
+    _set("a network of another task", "model.name=deeplab_mobilenet_v2"),
+    _set("data of another task", "data.name=scenes"),
+    _set("a shift of images without their masks", *_SEGMENTATION),
+    _set("an output stride that is none", *_SEGMENTATION, "model.output_stride=12"),
     _set("a negative alpha", "model.alpha=-0.5"),
     _set("alpha of nothing", "model.alpha=nan"),
     _set("alpha of thousands", "model.alpha=3000"),

@@ -43,6 +43,9 @@ def after_two_steps(optimizer, params, grads):
         ("exponential", 29, 0.2),
         ("exponential", 30, 0.1),
         ("exponential", 50, 0.05),
+        ("polynomial", 10, 0.2),
+        ("polynomial", 55, 0.2 * 0.5**0.9),
+        ("polynomial", 100, 0.0),
     ],
 )
 def test_schedules_after_a_linear_warmup(tiny, schedule, step, expected):
@@ -54,6 +57,7 @@ RATES = {  # of a peak of 0.2: 4 steps of warm-up, then 8, by the number of thos
     "constant": lambda after: 0.2,
     "cosine": lambda after: 0.2 * (1 + math.cos(math.pi * after / 8)) / 2,
     "exponential": lambda after: 0.2 * 0.5 ** (after // 2),
+    "polynomial": lambda after: 0.2 * (1 - after / 8) ** 0.9,
 }
 
 
@@ -80,7 +84,7 @@ def test_a_trial_trains_at_the_rates_of_its_schedule_and_logs_them(tmp_path, sma
         assert np.abs(end - other).max() > 1e-3
 
 
-@pytest.mark.parametrize("name", registry.MODELS)
+@pytest.mark.parametrize("name", registry.classifiers())
 def test_weight_decay_spares_depthwise_kernels_batch_norm_and_biases(tiny, name):
     tiny.model.name = name
     model = registry.build(resolve(tiny).model)

@@ -3,8 +3,9 @@
 from mnet_jax.config.tasks import TASKS
 from mnet_jax.train.tasks.classification import Classification
 from mnet_jax.train.tasks.contract import Task
+from mnet_jax.train.tasks.segmentation import Segmentation
 
-_TASKS: dict[str, type[Task]] = {"classification": Classification}
+_TASKS: dict[str, type[Task]] = {"classification": Classification, "segmentation": Segmentation}
 
 
 def task_of(config) -> Task:
