@@ -23,6 +23,7 @@ from flax import traverse_util
 
 from mnet_jax.errors import UserError
 from mnet_jax.models import registry
+from mnet_jax.models.deeplab import DeepLab
 from mnet_jax.pretrained import files
 from mnet_jax.pretrained.files import KerasLayers, StateDict
 from mnet_jax.pretrained.names import HEAD, Mismatch, Tensors, match
@@ -54,6 +55,7 @@ def recipe(path: str, model_name: str) -> dict[str, Any]:
     Raises:
       UserError: the file cannot be read, or is of none of the sources.
     """
+    model_name = model_name.removeprefix("deeplab_")
     content = files.read(path)
     source = _source(path, content)
     channels = content["conv_stem.weight"].shape[0] if source == "timm" else None
@@ -65,7 +67,8 @@ def load(path: str, model: nn.Module, variables: Variables, fresh_head: bool = F
 
     Args:
       path: of the file.
-      model: a network of `registry.MODELS`.
+      model: a network of `registry.MODELS`. The file of a `DeepLab` is that of the classification network below its
+        head, which stays as it is.
       variables: of the model, as arrays or as shapes.
       fresh_head: leave the last dense layer as it is in `variables` where the file's has another number of classes, or
         where the file has none; then also the hidden one before it, if the file lacks both.
@@ -76,6 +79,8 @@ def load(path: str, model: nn.Module, variables: Variables, fresh_head: bool = F
     Raises:
       UserError: the file cannot be read, or a tensor is left over, missing, not finite, or of another shape.
     """
+    if isinstance(model, DeepLab):
+        return _below_the_head(path, model, variables)
     content = files.read(path)
     source = _source(path, content)
     shapes = traverse_util.flatten_dict(variables, sep="/")
@@ -89,6 +94,16 @@ def load(path: str, model: nn.Module, variables: Variables, fresh_head: bool = F
         raise UserError(f"weights {path} do not fit {_describe(model)}: {error}{hint}") from error
     arrays = {key: found[key][1].astype(np.float32) if key in found else shapes[key] for key in shapes}
     return traverse_util.unflatten_dict(arrays, sep="/")
+
+
+def _below_the_head(path: str, model: DeepLab, variables: Variables) -> Variables:
+    """As `load`, of the layers that a classification network has, too."""
+    shapes = traverse_util.flatten_dict(variables, sep="/")
+    classifier = model.CLASSIFIER(model.num_classes, alpha=model.alpha)
+    channels = shapes["params/stem/conv/kernel"].shape[2]
+    found = load(path, classifier, abstract_variables(classifier, channels), fresh_head=True)
+    known = traverse_util.flatten_dict(found, sep="/")
+    return traverse_util.unflatten_dict({key: known.get(key, value) for key, value in shapes.items()}, sep="/")
 
 
 def _match_with_or_without_head(
@@ -207,7 +222,9 @@ def _fits(tensor: tuple[str, np.ndarray], expected) -> bool:
 def _what_fits(content, source: str, model: nn.Module, channels: int) -> str:
     """A hint at the alpha, classes and channels, or else the model, that the file fits; empty where there is none."""
     same = [model.clone(alpha=alpha) for alpha in (model.alpha, *_ALPHAS)]
-    others = [registry.MODELS[name](num_classes=model.num_classes, alpha=model.alpha) for name in registry.BUILT_IN]
+    others = [
+        registry.MODELS[name](num_classes=model.num_classes, alpha=model.alpha) for name in registry.classifiers()
+    ]
     for candidate in same if _names_fit(content, source, model) else others:
         if not _names_fit(content, source, candidate):
             continue
