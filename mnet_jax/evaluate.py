@@ -1,11 +1,12 @@
 """Exact accuracy over a whole split: padded and masked batches, sums and counts, each image once.
 
     python -m mnet_jax.evaluate --weights FILE --config FILE [--config.field=value ...]
-    python -m mnet_jax.evaluate --workdir DIR
+    python -m mnet_jax.evaluate --workdir DIR [--pictures N]
 
 The first evaluates imported weights (see `pretrained`) on the test split of the config, with the padding, the crop, the
 filter and the range of pixels that their source used, unless the config sets them. The second evaluates the latest
-checkpoint of every trial of a sweep, but for the trial runs of `config.tune`.
+checkpoint of every trial of a sweep, but for the trial runs of `config.tune`; of networks that segment it draws the
+first N test images, with mask and prediction, into the folder `pictures` of the trial.
 """
 
 import json
@@ -27,7 +28,7 @@ from mnet_jax.devices.mesh import make_mesh, replicated_on, sharded_on
 from mnet_jax.devices.process import configure
 from mnet_jax.errors import UserError
 from mnet_jax.report.tables import table
-from mnet_jax.train import step, trained
+from mnet_jax.train import pictures, step, trained
 from mnet_jax.train.evaluation import Tally
 from mnet_jax.train.tasks.registry import task_of
 from mnet_jax.workdir.files import TUNED, TrialFolder, Workdir
@@ -73,28 +74,37 @@ def of_weights(config, path: str) -> dict:
     return on_test_split(network.config, network.module, network.variables)
 
 
-def of_trial(folder: TrialFolder) -> dict:
-    """The accuracy of a trial's latest checkpoint on its test split, and the "step" of that checkpoint.
+def of_trial(folder: TrialFolder, num_pictures: int = 0) -> dict:
+    """The scores of a trial's latest checkpoint on its test split, and the "step" of that checkpoint.
+
+    Args:
+      folder: of the trial.
+      num_pictures: that `pictures.draw` writes into its folder.
 
     Raises:
       UserError: the trial has no checkpoint, it cannot be read, or the data are missing.
     """
     network = trained.load(folder)
     cache.check(network.config.data, ("test_split",))
+    if num_pictures:
+        paths = pictures.draw(network, folder.path / "pictures", num_pictures)
+        print(f"{folder.name}: {len(paths)} pictures in {folder.path / 'pictures'}")
     return on_test_split(network.config, network.module, network.variables) | {"step": network.step}
 
 
-def _of_workdir(workdir: Workdir) -> int:
+def _of_workdir(workdir: Workdir, num_pictures: int = 0) -> int:
     names = workdir.trial_names()
     if not names:
         raise UserError(f"{workdir.path}: no sweep was started there (it has no trials)")
+    if num_pictures and not all(workdir.trial(name).config().get("task") == "segmentation" for name in names):
+        raise UserError(f"--pictures: trials in {workdir.path} give no class to each pixel")
     found: dict[str, dict | None] = {}
     status = 0
     for name in names:
         if workdir.trial(name).status() == TUNED:
             continue
         try:
-            found[name] = of_trial(workdir.trial(name))
+            found[name] = of_trial(workdir.trial(name), num_pictures)
         except UserError as error:
             found[name] = None
             print(error)
@@ -128,10 +138,12 @@ def main(file) -> int:
         raise UserError("--config has no effect beside --workdir: its trials have configs of their own")
     if weights and file is None:
         raise UserError("--weights needs --config FILE, which says the network and the data")
+    if (num_pictures := flags.FLAGS.pictures) < 0 or (num_pictures and weights):
+        raise UserError(f"--pictures {num_pictures}: must be 0 or more, and is for --workdir DIR")
     configure()
     logging.getLogger().setLevel(logging.WARNING)
     if workdir:
-        return _of_workdir(Workdir(workdir))
+        return _of_workdir(Workdir(workdir), num_pictures)
     scores = of_weights(file.config, weights)
     print(json.dumps({name: scores[name] for name in _columns(scores)} | {"images": scores["count"]}))
     return 0
@@ -140,4 +152,5 @@ def main(file) -> int:
 if __name__ == "__main__":
     flags.DEFINE_string("weights", None, "Weight file of Keras, torchvision or timm; see mnet_jax.pretrained.")
     flags.DEFINE_string("workdir", None, "Folder of a sweep.")
+    flags.DEFINE_integer("pictures", 0, "Test images to draw, of networks that segment.")
     cli.run(main, needs_config=False, description=__doc__)

@@ -5,6 +5,7 @@ import re
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from mnet_jax import evaluate, presets
 from mnet_jax.config.resolve import resolve
@@ -13,7 +14,7 @@ from mnet_jax.errors import UserError
 from mnet_jax.models import registry
 from mnet_jax.report import plots
 from mnet_jax.report.tables import as_summary, as_table
-from mnet_jax.train import inputs, loop
+from mnet_jax.train import inputs, loop, pictures
 from mnet_jax.workdir import results
 from mnet_jax.workdir.files import Workdir
 from tests import pixel_network
@@ -80,9 +81,26 @@ def test_it_trains_scores_and_resumes_bit_for_bit_whoever_shares_its_stream(tmp_
     assert as_summary(rows) == ""
     assert [path.rpartition("/")[2] for path in plots.draw(work)] == ["miou_vs_mult_adds.png", "miou_vs_params.png"]
 
-    scores = evaluate.of_trial(whole)
+    scores = evaluate.of_trial(whole, num_pictures=3)
     assert scores["miou"] == pytest.approx(result["miou"], abs=1e-6)
     assert scores["count"] == 20
+    assert sorted(path.name for path in (whole.path / "pictures").iterdir()) == ["0000.png", "0001.png", "0002.png"]
+    picture = np.asarray(Image.open(whole.path / "pictures" / "0000.png"))
+    assert picture.shape == (96, 3 * 96 + 2 * 4, 3)
+    image, truth, predicted = picture[:, :96], picture[:, 100:196], picture[:, 200:]
+    assert (image == image[..., :1]).all(), "gray"
+    void = (truth == (224, 224, 192)).all(axis=-1)
+    assert 0 < void.mean() < 0.5
+    assert (predicted[void] == (224, 224, 192)).all()
+    known = {tuple(colour) for colour in pictures.palette()[:11]}
+    assert {tuple(colour) for colour in np.concatenate([truth[~void], predicted[~void]])} <= known
+
+
+def test_the_palette_is_that_of_voc():
+    """Aeroplane, bicycle, person, void: as the development kit has them."""
+    assert pictures.palette()[[0, 1, 2, 15, 255]].tolist() == [
+        [0, 0, 0], [128, 0, 0], [0, 128, 0], [192, 128, 128], [224, 224, 192],
+    ]  # fmt: skip
 
 
 def test_replicates_train_as_one_step(tmp_path, scenes):
