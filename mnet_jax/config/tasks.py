@@ -10,22 +10,22 @@ class Score(NamedTuple):
     Attributes:
       column: of the table, and key of `result.json`.
       words: as people read it.
+      axis: as it stands beside an axis.
       error: column of its standard error over the test images; empty for a share of images, whose error is binomial.
     """
 
     column: str
     words: str
+    axis: str
     error: str = ""
-
-    @property
-    def axis(self) -> str:
-        """What stands beside an axis."""
-        return f"{self.words} accuracy" if self.words.startswith("top-") else self.words
 
 
 SCORES: dict[str, tuple[Score, ...]] = {  # of each `config.task`; the first is what is drawn, compared and chosen by
-    "classification": (Score("top1", "top-1"), Score("top5", "top-5")),
-    "segmentation": (Score("miou", "mIoU", "miou_se"), Score("pixel_accuracy", "pixel accuracy")),
+    "classification": (Score("top1", "top-1", "top-1 accuracy"), Score("top5", "top-5", "top-5 accuracy")),
+    "segmentation": (
+        Score("miou", "mIoU", "mIoU", "miou_se"),
+        Score("pixel_accuracy", "pixel accuracy", "pixel accuracy"),
+    ),
 }
 
 TASKS = tuple(SCORES)
