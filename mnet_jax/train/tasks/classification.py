@@ -10,6 +10,7 @@ import optax
 from mnet_jax.data.augment import augment, standardize
 from mnet_jax.data.mixing import mix
 from mnet_jax.errors import UserError
+from mnet_jax.train.tasks.logits import checked
 from mnet_jax.workdir import predictions
 from mnet_jax.workdir.bits import as_text
 
@@ -35,12 +36,7 @@ class Classification:
 
     def outputs(self, found, images, network):
         expected = (len(images), self._config.model.num_classes)
-        if getattr(found, "shape", None) != expected:
-            what = f"the shape {found.shape}" if hasattr(found, "shape") else type(found).__name__
-            raise UserError(
-                f"network {network} returns {what}; expected are logits (batch, num_classes), here {expected}"
-            )
-        return found.astype(jnp.promote_types(found.dtype, jnp.float32))
+        return checked(found, expected, "batch, num_classes", network)
 
     def loss(self, outputs, targets):
         targets = optax.smooth_labels(targets, self._config.train.label_smoothing)

@@ -19,6 +19,7 @@ from mnet_jax.data.masks import VOID
 from mnet_jax.data.pairs import augment_pairs, standardize_pairs
 from mnet_jax.errors import UserError
 from mnet_jax.models.ops.aligned_corners import resize_aligned
+from mnet_jax.train.tasks.logits import checked
 
 _BACKGROUND = "background"  # name of the class that foreground leaves out
 
@@ -44,13 +45,7 @@ class Segmentation:
 
     def outputs(self, found, images, network):
         expected = (*images.shape[:3], self._config.model.num_classes)
-        if getattr(found, "shape", None) != expected:
-            what = f"the shape {found.shape}" if hasattr(found, "shape") else type(found).__name__
-            raise UserError(
-                f"network {network} returns {what}; expected are logits (batch, height, width, num_classes), here "
-                f"{expected}"
-            )
-        return found.astype(jnp.promote_types(found.dtype, jnp.float32))
+        return checked(found, expected, "batch, height, width, num_classes", network)
 
     def loss(self, outputs, targets):
         sums, counts = _cross_entropy(outputs, targets)
