@@ -97,8 +97,10 @@ class FashionMnistIdx(RawFiles):
 class _OfScenes(RawFiles, skip_registration=True):
     """Scenes composed of the images of another data set, each split of images that no other one has."""
 
+    VERSION = tfds.core.Version("1.1.0")  # in 1.0.0 objects were smaller, digits nothing but their strokes
     _SIZES: ClassVar[Mapping] = {"train": 2000, "validation": 250, "test": 500}
-    _COVERS: int  # see `scenes.compose`
+    _COVERS: int  # see `scenes.compose`, as of the next
+    _MARGIN: int
 
     @abc.abstractmethod
     def _objects(self, dl_manager) -> Mapping[str, tuple[np.ndarray, np.ndarray]]:
@@ -115,7 +117,7 @@ class _OfScenes(RawFiles, skip_registration=True):
         }
 
     def _generate_examples(self, images, labels, count, seed):
-        composed = scenes.compose(images, labels, count, seed, self._COVERS)
+        composed = scenes.compose(images, labels, count, seed, self._COVERS, self._MARGIN)
         for i, (scene, mask) in enumerate(zip(*composed, strict=True)):
             yield i, {"image": masks.as_png(scene), "label": masks.as_png(mask)}
 
@@ -124,6 +126,7 @@ class Scenes(_OfScenes, Mnist5k):
     """Scenes of the digits of `Mnist5k`, each split of those of its namesake."""
 
     _COVERS = 96  # strokes fade away at their edges
+    _MARGIN = 3  # and are thinner than what a network sees at output stride 16
 
     def _objects(self, dl_manager):
         return self._arrays()
@@ -133,6 +136,7 @@ class FashionScenes(_OfScenes, FashionMnistIdx):
     """Scenes of the clothes of `FashionMnistIdx`; for validation, of the last twelfth of its training images."""
 
     _COVERS = 24  # clothes are dark, too
+    _MARGIN = 0
 
     def _objects(self, dl_manager):
         folder = pathlib.Path(dl_manager.manual_dir)

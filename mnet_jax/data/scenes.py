@@ -1,8 +1,10 @@
-"""Scenes: images of single objects, scaled and pasted over each other on a noisy ground, with the class of each pixel.
+"""Scenes: images of single objects, cut out, scaled and pasted over each other, with the class of each pixel.
 
 They are the same on every machine: weights are whole numbers, so that sums of products are exact in any order, and the
 random numbers are those of NumPy's `RandomState`, whose stream does not change.
 """
+
+import functools
 
 import numpy as np
 
@@ -10,8 +12,8 @@ from mnet_jax.data.masks import VOID
 
 SIDE = 96  # pixels
 
-_OBJECTS = (2, 4)  # fewest and most in a scene
-_SCALES = (1.0, 2.5)
+_OBJECTS = (1, 3)  # fewest and most in a scene
+_SCALES = (1.5, 3.0)
 _BRIGHTNESS = (0.6, 1.0)
 _GROUND = (0, 120)  # values of the ground's texture
 _GRAIN = 12  # pixels of a scene for one of the texture
@@ -21,32 +23,36 @@ _PIECE = 125  # scenes that are made in one go
 
 
 def compose(
-    images: np.ndarray, labels: np.ndarray, count: int, seed: int, covers: int
+    images: np.ndarray, labels: np.ndarray, count: int, seed: int, covers: int, margin: int
 ) -> tuple[np.ndarray, np.ndarray]:
     """Scenes and their masks.
 
-    Each has two to four of the images, at 1 to 2.5 times their size (bilinear), with their centres in the scene; a
-    later one hides an earlier one. The mask of a pixel is 0 for the ground, or 1 more than the label of the image that
-    covers it there; around each object, as far as it is not hidden, it is void for one pixel.
+    Each has one to three of the images, cut out, at 1.5 to 3 times their size (bilinear), on a noisy ground; a later
+    one hides what it covers. The mask of a pixel is 0 for the ground, or 1 more than the label of the image that covers
+    it there; around each object, as far as it is not hidden, it is void for one pixel.
 
     Args:
       images: (N, size, size), uint8, objects on black.
       labels: (N,), of the images, below 254.
       count: of the scenes.
       seed: of what is drawn.
-      covers: from this value on a pixel of an object covers what is behind it; from twice that on it hides it.
+      covers: from this value on a pixel of an image belongs to the object and covers what is behind it; from twice that
+        on it hides it.
+      margin: pixels of an image around its object that are cut out with it. A stroke's mask is as wide as the stroke
+        and twice the margin.
 
     Returns:
       Scenes and masks, both (count, SIDE, SIDE), uint8.
     """
-    rng = np.random.RandomState(seed)
-    pieces = [_piece(images, labels, min(_PIECE, count - first), rng, covers) for first in range(0, count, _PIECE)]
+    rng, shapes = np.random.RandomState(seed), _dilated(images, margin)
+    sizes = (min(_PIECE, count - first) for first in range(0, count, _PIECE))
+    pieces = [_piece(images, shapes, labels, size, rng, covers) for size in sizes]
     scenes, masks = zip(*pieces, strict=True)
     return np.concatenate(scenes), np.concatenate(masks)
 
 
 def _piece(
-    images: np.ndarray, labels: np.ndarray, count: int, rng: np.random.RandomState, covers: int
+    images: np.ndarray, shapes: np.ndarray, labels: np.ndarray, count: int, rng: np.random.RandomState, covers: int
 ) -> tuple[np.ndarray, np.ndarray]:
     coarse = rng.randint(*_GROUND, (count, *2 * (SIDE // _GRAIN + 2,)))  # it goes on beyond the edges
     scenes = _pasted(coarse, *np.full((3, count), [[-_GRAIN], [-_GRAIN], [_GRAIN]]))
@@ -55,12 +61,13 @@ def _piece(
     for i in range(_OBJECTS[1]):
         which = rng.randint(len(images), size=count)
         scales = _uniform(rng, *_SCALES, count)
-        tops, lefts = (_uniform(rng, 0, SIDE, count) - scales * images.shape[1] / 2 for _ in range(2))
+        tops, lefts = (_uniform(rng, 0, 1, count) * (SIDE - scales * images.shape[1]) for _ in range(2))
         brightness = _uniform(rng, *_BRIGHTNESS, (count, 1, 1))
-        values = _pasted(images[which], tops, lefts, scales) * (i < numbers)[:, np.newaxis, np.newaxis]
-        cover = np.minimum(values / (2 * covers), 1)
+        values, shape = (_pasted(of[which], tops, lefts, scales) for of in (images, shapes))
+        shape *= (i < numbers)[:, np.newaxis, np.newaxis]
+        cover = np.minimum(shape / (2 * covers), 1)
         scenes = scenes * (1 - cover) + brightness * values * cover
-        is_covered = values >= covers
+        is_covered = shape >= covers
         masks[_grown(is_covered)] = VOID
         masks = np.where(is_covered, (labels[which] + 1).astype(np.uint8)[:, np.newaxis, np.newaxis], masks)
     scenes += rng.randint(-_NOISE, _NOISE + 1, scenes.shape)
@@ -87,6 +94,16 @@ def _weights(starts: np.ndarray, scales: np.ndarray, size: int) -> np.ndarray:
     places = (np.arange(SIDE) + 0.5 - starts[:, np.newaxis]) / scales[:, np.newaxis] - 0.5
     shares = 1 - np.abs(places[:, :, np.newaxis] - np.arange(size))
     return np.round(_ONE * np.maximum(shares, 0)).astype(np.float32)
+
+
+def _dilated(images: np.ndarray, radius: int) -> np.ndarray:
+    """(N, size, size): the largest value of the images within a disk around each pixel."""
+    offsets = range(-radius, radius + 1)
+    disk = [(y, x) for y in offsets for x in offsets if y * y + x * x <= radius * (radius + 1)]
+    padded = np.pad(images, ((0, 0), (radius, radius), (radius, radius)))
+    size = images.shape[1]
+    parts = (padded[:, radius + y :, radius + x :][:, :size, :size] for y, x in disk)
+    return functools.reduce(np.maximum, parts)
 
 
 def _grown(is_covered: np.ndarray) -> np.ndarray:

@@ -1,4 +1,3 @@
-import os
 import signal
 
 import psutil
@@ -69,14 +68,16 @@ def test_a_signal_to_the_driver_saves_and_the_same_command_goes_on(environment, 
 
 
 def test_what_a_dead_node_trained_goes_on_elsewhere(environment, tmp_path, cluster, on_ray, undisturbed):
-    """SIGKILL to the node's raylet, as when its machine dies; another node comes later."""
+    """SIGKILL to all that runs on the node, as when its machine dies; another node comes later."""
     driver = start(environment, tmp_path, "two_sizes", *LONG, *on_ray)
     wait_for(lambda: min_step(tmp_path) > 20 or driver.poll() is not None)
     where = {nodes(folder)[-1].rpartition("/")[2] for folder in trials(tmp_path)}
     workers = [node for node in cluster.list_all_nodes() if node is not cluster.head_node]
     dying = next(node for node in workers if node.node_id[:8] in where)
-    for process in dying.all_processes["raylet"]:
-        os.kill(process.process.pid, signal.SIGKILL)
+    for raylet in dying.all_processes["raylet"]:
+        on_node = psutil.Process(raylet.process.pid)
+        for process in (on_node, *on_node.children(recursive=True)):
+            process.kill()
     cluster.add_node(num_cpus=1)
     output, _ = driver.communicate(timeout=300)
     assert driver.returncode == 0, output + logs(tmp_path)
