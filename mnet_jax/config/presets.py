@@ -198,7 +198,7 @@ def _scenes() -> ConfigDict:
     _segment(config)
     config.data.update(min_scale=0.8, max_scale=1.25)  # scenes are as varied already
     config.model.update(num_classes=11, bn_momentum=0.9)
-    config.train.update(batch_size=16, epochs=20.0)
+    config.train.update(batch_size=16, epochs=14.0)
     config.optim.learning_rate = 0.05
     return config
 
