@@ -122,6 +122,14 @@ FIELDS = (
     ),
     Field("data.max_scale", float, 2.0, "Largest of these scales.", POSITIVE, has_effect=_scales),
     Field(
+        "data.eval_scales",
+        tuple,
+        (1.0,),
+        "Scales at which test images that have masks are seen; probabilities are averaged over all passes.",
+        has_effect=has_masks,
+    ),
+    Field("data.eval_flip", bool, False, "And each of them flipped, left to right.", has_effect=has_masks),
+    Field(
         "data.augment",
         str,
         "none",
@@ -266,6 +274,14 @@ FIELDS = (
         NOT_NEGATIVE,
         has_effect=_trains,
     ),
+    Field(
+        "optim.head_multiplier",
+        float,
+        1.0,
+        "Learning rate of the head over that of the layers below it.",
+        POSITIVE,
+        has_effect=_trains,
+    ),
     Field("train.batch_size", int, 64, "Images per step, on all devices together.", POSITIVE, "images"),
     Field("train.epochs", float, 8.0, "Length of the training; 0 evaluates imported weights.", NOT_NEGATIVE, "epochs"),
     Field("train.init_from", str, None, "Weight file of Keras, torchvision or timm to start from.", has_effect=never),
@@ -310,6 +326,13 @@ FIELDS = (
         NOT_NEGATIVE,
         "images",
         _trains,
+    ),
+    Field(
+        "train.frozen_bn",
+        bool,
+        False,
+        "Normalise in training by the statistics of train.init_from, which stay as they are.",
+        has_effect=_trains,
     ),
     Field(
         "train.vmap_replicates",

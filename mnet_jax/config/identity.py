@@ -16,7 +16,7 @@ ORDER = 2  # version of the order of the examples; 1 was NumPy's permutation
 
 _IN_THE_STEP = (  # fields of `config.data` that a trial's own step reads
     *("mean", "std", "flip", "crop_padding"),
-    *("min_scale", "max_scale"),
+    *("min_scale", "max_scale", "eval_scales", "eval_flip"),
     *("augment", "augment_ops", "augment_magnitude", "random_erasing"),
 )
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from ml_collections import ConfigDict
 
-from mnet_jax.config import options, own, presets
+from mnet_jax.config import options, own, passes, presets
 from mnet_jax.config.dotted import flatten, set_field
 from mnet_jax.config.fields import BY_KEY, FIELDS, honours_exif
 from mnet_jax.config.source import check_unchanged, source_of
@@ -283,6 +283,7 @@ def _check_together(config: ConfigDict) -> None:
             f"config.data.min_scale={config.data.min_scale}: must not be above config.data.max_scale="
             f"{config.data.max_scale}"
         )
+    config.data.eval_scales = passes.checked("config.data.eval_scales", config.data.eval_scales)
     if config.data.cache_side is not None and config.data.crop != "inception":
         raise UserError(
             f"config.data.cache_side={config.data.cache_side}: shrinks large images for --config.data.crop=inception; "
@@ -293,6 +294,13 @@ def _check_together(config: ConfigDict) -> None:
             f"config.train.precise_bn_images={config.train.precise_bn_images}: must be 0, or one batch at least "
             f"(config.train.batch_size={config.train.batch_size})"
         )
+    if config.train.frozen_bn and config.train.precise_bn_images:
+        raise UserError(
+            f"config.train.precise_bn_images={config.train.precise_bn_images}: must be 0 with "
+            "config.train.frozen_bn=True, which leaves batch statistics as they are"
+        )
+    if config.train.frozen_bn and config.train.init_from is None:
+        raise UserError("config.train.frozen_bn=True: config.train.init_from must name weights, with the statistics")
     if config.model.name in registry.BUILT_IN and config.model.bn_group and config.model.layers == "textbook":
         raise UserError(
             f"config.model.bn_group={config.model.bn_group}: must be 0 with config.model.layers='textbook', as "

@@ -24,6 +24,7 @@ import jax
 import jax.numpy as jnp
 from flax import traverse_util
 
+from mnet_jax.config.passes import passes_of
 from mnet_jax.cost import jaxpr
 from mnet_jax.errors import UserError, explained
 from mnet_jax.models import registry
@@ -161,14 +162,32 @@ def count(module: nn.Module, input_shape: Sequence[int], dtype: Any = jnp.float3
 
 
 def count_network(config) -> Cost:
-    """The cost of the network and input size that a resolved config describes."""
+    """The cost of the network and input size that a resolved config describes.
+
+    Where an evaluation sees an image several times (`config.passes`), the Mult-Adds are those of all passes. Layers of
+    the further ones stand behind those of the first, which is that of a training step, and have no parameters and no
+    activation bytes.
+    """
     network = registry.build(config.model)
     if path := config.model.get("path"):
         with explained(pathlib.Path(path)):
-            return _count_once(network, (config.input_size, config.input_size, config.data.channels))
+            return _count_passes(network, config)
     if config.model.name in registry.BUILT_IN:
         network = network.clone(layers="textbook")  # costs the same, and is traced in two thirds of the time
-    return _count_once(network, (config.input_size, config.input_size, config.data.channels))
+    return _count_passes(network, config)
+
+
+def _count_passes(network: nn.Module, config) -> Cost:
+    sides = [one.side for one in passes_of(config)]
+    sides.remove(config.input_size)
+    first, *others = (_count_once(network, (side, side, config.data.channels)) for side in (config.input_size, *sides))
+    of_others = (
+        dataclasses.replace(layer, params=0, weights=0, activation_bytes=0)
+        for cost in others
+        for layer in cost.layers
+        if layer.mult_adds
+    )
+    return Cost((*first.layers, *of_others))
 
 
 @functools.cache

@@ -14,6 +14,7 @@ from typing import Any
 
 import flax.linen as nn
 
+from mnet_jax.config.passes import sides_at
 from mnet_jax.cost.layers import Cost, Layer, count
 from mnet_jax.cost.published import follows
 from mnet_jax.models.deeplab import DeepLabMobileNetV1, DeepLabMobileNetV2
@@ -61,18 +62,13 @@ def exact(row: Row, cls: type[nn.Module] | None = None) -> dict[str, int]:
       "mult_adds", "padded_mult_adds" (of atrous convolutions on padded maps) and "params", the trainable ones.
     """
     network = build(row, cls)
-    passes = [count(network, (size, size, 3)) for size in input_sizes(row["scales"])]
+    passes = [count(network, (side, side, 3)) for side in sides_at(INPUT_SIZE, row["scales"])]
     times = 2 if row["flipped"] else 1
     return {
         "mult_adds": times * sum(cost.mult_adds for cost in passes),
         "padded_mult_adds": times * sum(map(padded_mult_adds, passes)),
         "params": passes[0].params,
     }
-
-
-def input_sizes(scales: list[float]) -> list[int]:
-    """Sides of the scaled images in pixels, whose corners are aligned: 513 pixels are 512 steps."""
-    return [1 + int((INPUT_SIZE - 1) * scale) for scale in scales]
 
 
 def padded_mult_adds(cost: Cost) -> int:

@@ -17,6 +17,8 @@ from mnet_jax.models.ops.aligned_corners import resize_aligned
 
 HEAD_FEATURES, HEAD_EPSILON = 256, 1e-5
 
+HEAD = ("logits", "projection", "image_pooling", "aspp0", "aspp1", "aspp2", "aspp3")  # layers above the other network's
+
 ATROUS_RATES = {32: (3, 6, 9), 16: (6, 12, 18), 8: (12, 24, 36)}  # by output stride: the same pixels of the image
 
 

@@ -9,6 +9,7 @@ import typing
 from collections.abc import Iterator
 
 import flax.linen as nn
+import jax
 import jax.numpy as jnp
 
 from mnet_jax.errors import UserError, nearest
@@ -174,6 +175,13 @@ def build(model_config, cls: type[nn.Module] | None = None, platform: str = "cpu
     if "dtype" in fields:
         fields["dtype"] = jnp.dtype(fields["dtype"])
     return cls(num_classes=model_config.num_classes, **fields)
+
+
+def abstract_variables(config) -> dict[str, typing.Any]:
+    """Shapes of the variables of a resolved config's network, by collection; nothing is computed."""
+    images = jax.ShapeDtypeStruct((1, config.input_size, config.input_size, config.data.channels), jnp.float32)
+    init = functools.partial(build(config.model).init, train=False)
+    return jax.eval_shape(init, jax.random.PRNGKey(0), images)
 
 
 def _kind(hint) -> type | None:

@@ -6,7 +6,6 @@ In the state of several devices, every array under "batch_stats" has them as its
 numbers of one device are those of "global".
 """
 
-import functools
 from collections.abc import Callable
 from typing import Any
 
@@ -83,9 +82,7 @@ def on_each_device(gradient: Gradient, mesh: Mesh) -> Gradient:
 
 def abstract_statistics(config: ConfigDict) -> Any:
     """Shapes of the batch statistics of a resolved config's network; empty where it has none."""
-    images = jax.ShapeDtypeStruct((1, config.input_size, config.input_size, config.data.channels), jnp.float32)
-    init = functools.partial(registry.build(config.model).init, train=False)
-    return jax.eval_shape(init, jax.random.PRNGKey(0), images).get("batch_stats", {})
+    return registry.abstract_variables(config).get("batch_stats", {})
 
 
 def saved_devices(saved: Any, statistics: Any) -> int:

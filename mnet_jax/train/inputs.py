@@ -58,6 +58,11 @@ def prepare(*configs: ConfigDict) -> None:
 
             precise_bn.check(config)
             checked.add(f"statistics {network}")
+        if trains and config.optim.head_multiplier != 1.0 and f"head {network}" not in checked:
+            from mnet_jax.train import optim
+
+            optim.check_head(config)
+            checked.add(f"head {network}")
         if config.train.init_from is not None and f"{config.train.init_from} {network}" not in checked:
             from mnet_jax.pretrained import recipes
 

@@ -8,7 +8,12 @@ import optax
 from ml_collections import ConfigDict
 
 from mnet_jax.config.durations import Steps
+from mnet_jax.errors import UserError
+from mnet_jax.models import registry
+from mnet_jax.models.deeplab import HEAD as DEEPLAB_HEAD
 from mnet_jax.models.layers import DEPTHWISE
+
+HEAD = ("classifier", *DEEPLAB_HEAD)  # names of layers
 
 
 def build(optim: ConfigDict, steps: Steps) -> tuple[optax.GradientTransformation, optax.Schedule]:
@@ -26,7 +31,9 @@ def build(optim: ConfigDict, steps: Steps) -> tuple[optax.GradientTransformation
     """
     schedule = _with_warmup(SCHEDULES[optim.schedule](optim, steps), optim, steps)
     clip = optax.clip_by_global_norm(optim.grad_clip_norm) if optim.grad_clip_norm else optax.identity()
-    return optax.chain(clip, OPTIMIZERS[optim.name](optim, schedule)), schedule
+    multiplier = getattr(optim, "head_multiplier", 1.0)  # which configs of before it have not
+    of_head = () if multiplier == 1.0 else (optax.masked(optax.scale(multiplier), head_mask),)
+    return optax.chain(clip, OPTIMIZERS[optim.name](optim, schedule), *of_head), schedule
 
 
 def weight_decay_mask(params: Any) -> Any:
@@ -40,6 +47,25 @@ def weight_decay_mask(params: Any) -> Any:
         return names[-1] == "kernel" and DEPTHWISE not in names
 
     return jax.tree_util.tree_map_with_path(is_decayed, params)
+
+
+def head_mask(params: Any) -> Any:
+    """True at the leaves of a tree of parameters whose rate is `config.optim.head_multiplier` times that of the others.
+
+    Those are the leaves of the layers in `HEAD`: in DeepLab, which has a rate of 10 times that of the rest for its last
+    layer, all that no weights of a classification start (`last_layer_gradient_multiplier` of `research/deeplab`).
+    """
+    return jax.tree_util.tree_map_with_path(lambda path, _: path[0].key in HEAD, params)
+
+
+def check_head(config: ConfigDict) -> None:
+    """Raises UserError where a resolved config asks for a rate of the head, and the network has no layer called so."""
+    params = registry.abstract_variables(config).get("params", {})
+    if not any(jax.tree.leaves(head_mask(params))):
+        raise UserError(
+            f"config.optim.head_multiplier={config.optim.head_multiplier}: must be 1.0, none of the layers of network "
+            f"{config.model.name} ({', '.join(params) or 'it has none'}) is called {' or '.join(HEAD)}"
+        )
 
 
 def _coupled_l2(optim: ConfigDict) -> optax.GradientTransformation:

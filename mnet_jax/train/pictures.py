@@ -40,7 +40,10 @@ def draw(network: Trained, folder: pathlib.Path, count: int) -> list[pathlib.Pat
 
     @jax.jit
     def predicted(variables: Any, batch: Any) -> jax.Array:
-        logits = network.module.apply(variables, task.standardize(batch), train=False)
+        def apply(images: jax.Array) -> jax.Array:
+            return network.module.apply(variables, images, train=False)
+
+        logits = task.predict(apply, batch, config.model.name)
         return resize_aligned(logits, *batch["label"].shape[1:3]).argmax(axis=-1)
 
     colours, paths = palette(), []

@@ -13,6 +13,7 @@ from ml_collections import ConfigDict
 
 from mnet_jax.errors import UserError
 from mnet_jax.train.bn_devices import on_each_device
+from mnet_jax.train.frozen_bn import frozen
 from mnet_jax.train.tasks.registry import task_of
 
 Metrics = dict[str, jax.Array]
@@ -102,13 +103,14 @@ def make_train_step(
     task = task_of(config)
 
     def loss_of(params, batch_stats, images, targets, dropout_key):
-        found, updated = model.apply(
-            {"params": params, "batch_stats": batch_stats},
-            images,
-            train=True,
-            mutable=["batch_stats"],
-            rngs={"dropout": dropout_key},
-        )
+        with frozen(config):
+            found, updated = model.apply(
+                {"params": params, "batch_stats": batch_stats},
+                images,
+                train=True,
+                mutable=["batch_stats"],
+                rngs={"dropout": dropout_key},
+            )
         outputs = task.outputs(found, images, type(model).__name__)
         return task.loss(outputs, targets), updated.get("batch_stats", {})
 
@@ -149,9 +151,10 @@ def make_eval_step(model: nn.Module, config: ConfigDict) -> Callable[[dict, Mapp
     task = task_of(config)
 
     def eval_step(variables, batch):
-        images = task.standardize(batch)
-        outputs = task.outputs(model.apply(variables, images, train=False), images, type(model).__name__)
-        return task.sums(outputs, batch)
+        def apply(images):
+            return model.apply(variables, images, train=False)
+
+        return task.sums(task.predict(apply, batch, type(model).__name__), batch)
 
     return eval_step
 

@@ -42,6 +42,7 @@ class TrialFolder:
         self.log_path = self.path / "log.txt"
         self.checkpoints_path = self.path / "checkpoints"
         self.predictions_path = self.path / "predictions.npz"
+        self.pictures_path = self.path / "pictures"
         self._config_path = self.path / "config.json"
         self._status_path = self.path / "status.json"
         self._metrics_path = self.path / "metrics.jsonl"
@@ -262,6 +263,7 @@ class Workdir:
         self.results_path = self.path / "results.csv"
         self._tuning_path = self.path / "tuning.json"
         self.predictions_path = self.path / "predictions.npz"
+        self.pictures_path = self.path / "pictures"
         self.output_path = self.path / "output"  # what the processes print
         self._sweep_path = self.path / "sweep.json"
         self._latency_path = self.path / "latency.json"

@@ -4,6 +4,7 @@ import pathlib
 import flax.linen as nn
 import pytest
 
+from mnet_jax.config.passes import sides_at
 from mnet_jax.cost import segmentation
 from mnet_jax.cost.layers import count
 from mnet_jax.models.deeplab import Upsampling
@@ -35,7 +36,7 @@ def test_padded_maps_explain_all_printed_figures_but_one():
 
 
 def test_scaled_images_keep_their_corners():
-    assert segmentation.input_sizes([0.5, 0.75, 1.0, 1.25, 1.5, 1.75]) == [257, 385, 513, 641, 769, 897]
+    assert sides_at(513, (0.5, 0.75, 1.0, 1.25, 1.5, 1.75)) == [257, 385, 513, 641, 769, 897]
 
 
 @pytest.mark.parametrize(("rate", "side"), [(1, 33), (2, 34), (6, 36), (12, 36), (24, 48)])

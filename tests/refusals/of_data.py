@@ -75,6 +75,25 @@ _TWO = _pictures("a", "b")
 _SPLITS = _pictures("train/a", "train/b", "test/a", "test/b")
 
 
+def _mask(size: tuple[int, int] = (8, 8), values: range = range(2), mode: str = "L") -> bytes:
+    labels = np.resize(np.array(values, np.uint8), size[::-1])
+    file = io.BytesIO()
+    Image.fromarray(labels).convert(mode).save(file, "PNG")
+    return file.getvalue()
+
+
+_PHOTOS = {f"raw/images/{i}.png": _picture() for i in range(8)}
+_MASKS = {f"raw/masks/{i}.png": _mask() for i in range(8)}
+
+
+def _of_masks(what: str, files: dict[str, Content]) -> Case:
+    """Eight photos and their masks of two classes, but for some files."""
+    files = {"raw/classes.txt": "background\nroad\n"} | _PHOTOS | _MASKS | files
+    return Case(
+        what, f"{_SWEEP} --config.data.source_dir=raw", files | {"config.py": config(preset="mask_folder")}, reads=True
+    )
+
+
 def _arrays(what: str, returned: str) -> Case:
     text = (
         "import mnet_jax\nimport numpy as np\n\n\ndef make(images, labels):\n"
@@ -144,6 +163,12 @@ CASES = (
         reads=True,
     ),
     _own("a data_dir that is a file", _TWO | {"notes.txt": "none"}, "data.data_dir=notes.txt"),
+    _of_masks("a mask of another size", {"raw/masks/7.png": _mask((9, 8))}),
+    _of_masks("an interpolated mask", {"raw/masks/7.png": _mask(values=range(0, 250, 50))}),
+    _of_masks("a mask of colours", {"raw/masks/7.png": _mask(mode="RGB")}),
+    _of_masks("a mask that is void all over", {"raw/masks/7.png": _mask(values=range(255, 256))}),
+    _of_masks("a list of a missing image", {"raw/train.txt": "0\n1\n77\n", "raw/test.txt": "2\n"}),
+    _of_masks("classes that nobody names", {"raw/classes.txt": "background\n"}),
     _arrays("arrays that are none", "None"),
     _arrays("arrays without a test split", "{'train': (images, labels)}"),
     _arrays("arrays of floats", "{'train': (images / 255, labels), 'test': (images, labels)}"),

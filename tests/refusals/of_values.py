@@ -74,6 +74,15 @@ CASES = (
     _set("no epochs and no weights", "train.epochs=0"),
     _set("a billion epochs", "train.epochs=1e15", reads=True),
     _set("statistics of less than a batch", "train.precise_bn_images=16"),
+    _set("frozen statistics without weights", "train.frozen_bn=True"),
+    _set("scales of an evaluation without 1", "data.eval_scales=(0.5,)"),
+    _set(
+        "a rate of a head that is not there",
+        "model.name=nets.py:Plain",
+        "optim.head_multiplier=10",
+        files=_FILE | {"nets.py": _WITHOUT_STATISTICS},
+        reads=True,
+    ),
     _set(
         "statistics of a network that has none",
         "model.name=nets.py:Plain",

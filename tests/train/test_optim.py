@@ -10,6 +10,7 @@ import pytest
 from mnet_jax.config.durations import Steps
 from mnet_jax.config.resolve import resolve
 from mnet_jax.devices.signals import Interruption
+from mnet_jax.errors import UserError
 from mnet_jax.models import registry
 from mnet_jax.train import loop, optim
 from tests.trials import final_state, folder_of, state_at
@@ -51,6 +52,26 @@ def after_two_steps(optimizer, params, grads):
 def test_schedules_after_a_linear_warmup(tiny, schedule, step, expected):
     _, rate = build(tiny, STEPS, schedule=schedule, learning_rate=0.2, decay_rate=0.5)
     assert float(rate(step)) == pytest.approx(expected, abs=1e-7)
+
+
+@pytest.mark.parametrize("name", ["sgd", "rmsprop", "adamw"])
+def test_the_head_has_a_rate_of_its_own(tiny, name):
+    """Ten times the change, and below it none that is another."""
+    layer = {"kernel": jnp.ones((3, 2))}
+    params = {"stem": layer, "classifier": {"logits": layer}, "aspp0": {"bn": {"scale": jnp.ones(2)}}}
+    grads = jax.tree.map(lambda leaf: 0.1 * leaf, params)
+    found = [build(tiny, name=name, head_multiplier=factor)[0] for factor in (1.0, 10.0)]
+    updates = [optimizer.update(grads, optimizer.init(params), params)[0] for optimizer in found]
+    for key, factor in {"stem": 1, "classifier": 10, "aspp0": 10}.items():
+        expected = jax.tree.map(lambda leaf, factor=factor: factor * leaf, updates[0][key])
+        jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-6), updates[1][key], expected)
+
+
+def test_a_rate_of_a_head_that_is_not_there_is_refused(small):
+    with pytest.raises(
+        UserError, match=r"config\.optim\.head_multiplier=10\.0: must be 1\.0, none of the layers of netw"
+    ):
+        optim.check_head(resolve(small, {"optim.head_multiplier": 10.0}))
 
 
 RATES = {  # of a peak of 0.2: 4 steps of warm-up, then 8, by the number of those after the warm-up

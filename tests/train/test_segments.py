@@ -3,18 +3,24 @@
 import io
 import re
 
+import jax
 import numpy as np
 import pytest
+from jax.sharding import AxisType, Mesh
 from PIL import Image
 
 from mnet_jax import evaluate, presets
 from mnet_jax.config.resolve import resolve
+from mnet_jax.data.stream import open_stream
+from mnet_jax.devices.mesh import make_mesh, replicated_on, sharded_on
 from mnet_jax.devices.signals import Interrupted, Interruption
 from mnet_jax.errors import UserError
 from mnet_jax.models import registry
 from mnet_jax.report import plots
 from mnet_jax.report.tables import as_summary, as_table
-from mnet_jax.train import inputs, loop, pictures
+from mnet_jax.train import inputs, loop, pictures, step
+from mnet_jax.train.evaluation import Tally
+from mnet_jax.train.tasks.registry import task_of
 from mnet_jax.workdir import results
 from mnet_jax.workdir.files import Workdir
 from tests import pixel_network
@@ -81,11 +87,11 @@ def test_it_trains_scores_and_resumes_bit_for_bit_whoever_shares_its_stream(tmp_
     assert as_summary(rows) == ""
     assert [path.rpartition("/")[2] for path in plots.draw(work)] == ["miou_vs_mult_adds.png", "miou_vs_params.png"]
 
-    scores = evaluate.of_trial(whole, num_pictures=3)
+    scores = evaluate.of_trial(whole, evaluate.OfMasks(pictures=3))
     assert scores["miou"] == pytest.approx(result["miou"], abs=1e-6)
     assert scores["count"] == 20
-    assert sorted(path.name for path in (whole.path / "pictures").iterdir()) == ["0000.png", "0001.png", "0002.png"]
-    picture = np.asarray(Image.open(whole.path / "pictures" / "0000.png"))
+    assert sorted(path.name for path in whole.pictures_path.iterdir()) == ["0000.png", "0001.png", "0002.png"]
+    picture = np.asarray(Image.open(whole.pictures_path / "0000.png"))
     assert picture.shape == (96, 3 * 96 + 2 * 4, 3)
     image, truth, predicted = picture[:, :96], picture[:, 100:196], picture[:, 200:]
     assert (image == image[..., :1]).all(), "gray"
@@ -94,6 +100,29 @@ def test_it_trains_scores_and_resumes_bit_for_bit_whoever_shares_its_stream(tmp_
     assert (predicted[void] == (224, 224, 192)).all()
     known = {tuple(colour) for colour in pictures.palette()[:11]}
     assert {tuple(colour) for colour in np.concatenate([truth[~void], predicted[~void]])} <= known
+
+
+def test_one_device_and_eight_count_the_same_pixels(scenes):
+    """Also those of several scales and of flips, in batches that the images do not fill."""
+    inputs.prepare(inputs.settle(scenes))
+    config = inputs.settle(scenes, {"data.eval_scales": (0.75, 1.0), "data.eval_flip": True})
+    module = registry.build(config.model)
+    variables = module.init(jax.random.key(0), np.zeros((1, 96, 96, 1), np.float32), train=False)
+    found = []
+    alone = Mesh(np.array(jax.devices()[:1]), ("data",), axis_types=(AxisType.Auto,))
+    for mesh in (alone, make_mesh()):
+        stream = open_stream(config, config.data.test_split, mesh)
+        eval_step = jax.jit(step.make_eval_step(module, config), in_shardings=(replicated_on(mesh), sharded_on(mesh)))
+        tally = Tally(task_of(config), eval_step, variables)
+        for batch in stream.evaluation_batches(16):
+            tally.add(batch)
+        found.append(tally.scores())
+    assert make_mesh().size == 8
+    one, eight = found
+    np.testing.assert_array_equal(one["confusions"], eight["confusions"])
+    for key in ("miou", "miou_se", "pixel_accuracy", "count"):
+        assert one[key] == eight[key]
+    assert one["loss"] == pytest.approx(eight["loss"], rel=1e-6)
 
 
 def test_the_palette_is_that_of_voc():

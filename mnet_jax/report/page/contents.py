@@ -44,6 +44,7 @@ def contents(rows: Sequence[Row], findings: Sequence[Finding], folders: Folders)
             "trials": _trials(rows, curves),
             "tradeoff": trade_off(rows, findings),
             "curves": curves,
+            "pictures": [folder and folders.pictures(folder, num_trials) for folder in there],
             "layers": _layers([folder and folders.cost(folder) for folder in there]),
             "configs": _configs([folder and folders.config(folder) for folder in there], rows),
             "failures": {"found": failures(rows, folders), "lines": LINES_OF_A_LOG},

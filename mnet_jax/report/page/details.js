@@ -71,6 +71,16 @@ function drawCurve(id, chart, lines, marks) {
   if (lines.length) draw(id, chart, { lines, marks });
 }
 
+function drawPictures() {
+  const known = chosen().trials.filter((index) => shown.pictures[index]?.length);
+  byId("seen").hidden = !known.length;
+  byId("pictures").replaceChildren(...known.map((index) => {
+    const key = shown.trials.keys[index];
+    const images = shown.pictures[index].map((src, i) => make("img", { src, alt: `test image ${i} beside its mask and what ${key} predicts` }));
+    return make("figure", {}, make("figcaption", {}, key), ...images);
+  }));
+}
+
 function drawLayers() {
   const { of, costs, plans } = shown.layers;
   const known = chosen().trials.filter((index) => of[index] !== null);

@@ -1,6 +1,8 @@
 """What the folders of trials tell beside the table: curves, layers, configs, the ends of logs, who trained them."""
 
+import base64
 import contextlib
+import itertools
 import os
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -18,6 +20,7 @@ _MOST_ROWS, _FEWEST = 30_000, 24  # of all curves together, and of one of the tw
 _MOST_OF_ONE = 200
 _MOST_LOGS = 50
 _LOG_BYTES, _LINE = 16_384, 400  # what is read of a log's end, and shown of one of its lines
+_MOST_PICTURES, _PICTURE_BYTES = 6, 4_000_000  # of one trial, and of all together
 _PLACES = 4  # digits that a curve is drawn with
 
 _Json = dict[str, Any]
@@ -84,6 +87,21 @@ class Folders:
             return ""
         return "\n".join(line[:_LINE] for line in text.splitlines()[-LINES_OF_A_LOG:])
 
+    def pictures(self, folder: TrialFolder, num_trials: int) -> list[str]:
+        """Addresses that hold the first pictures of `evaluate --pictures`, as many as are small together."""
+        paths = sorted(folder.pictures_path.glob("*.png"))[:_MOST_PICTURES]
+        budget = _PICTURE_BYTES // max(1, num_trials)
+
+        def read():
+            files = [path.read_bytes() for path in paths]
+            sizes = itertools.accumulate(map(len, files))
+            return [_address(file) for file, size in zip(files, sizes, strict=True) if size <= budget]
+
+        with contextlib.suppress(OSError):
+            stamp = [(path.name, path.stat().st_mtime_ns) for path in paths]
+            return self._once("pictures", folder, stamp, read, budget)
+        return []
+
     def sweeps(self) -> list[_Json]:
         """{"workdir", "sweep"} of each workdir; the sweep is empty where `sweep.json` is missing or damaged."""
         found = []
@@ -112,6 +130,10 @@ def failures(rows: Sequence[Row], folders: Folders) -> list[_Json]:
             log = folders.log(folder) if folder else ""
             found.append({"trial": i, "status": row["status"], "error": row["error"], "log": log})
     return found
+
+
+def _address(file: bytes) -> str:
+    return f"data:image/png;base64,{base64.b64encode(file).decode()}"
 
 
 def _curves(lines: Sequence[bytes], most: int) -> _Json | None:

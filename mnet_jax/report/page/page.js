@@ -60,6 +60,7 @@ function drawChosen() {
   const of = (values) => trials.map((index) => values[index]);
   refresh(drawPinned, [...state.pinned], keys);
   refresh(drawCurves, keys, of(shown.curves));
+  refresh(drawPictures, keys, of(shown.pictures));
   refresh(drawLayers, keys, of(shown.layers.of).map((place) => shown.layers.costs[place]));
   refresh(drawConfigs, keys, of(shown.configs.own), shown.configs.usual);
 }

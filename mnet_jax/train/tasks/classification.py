@@ -31,12 +31,13 @@ class Classification:
     def mix(self, images, targets, key):
         return mix(images, targets, key, self._config.train.mixup_alpha, self._config.train.cutmix_alpha)
 
-    def standardize(self, batch):
-        return standardize(batch["image"], self._config.data, self._config.input_size)
-
     def outputs(self, found, images, network):
         expected = (len(images), self._config.model.num_classes)
         return checked(found, expected, "batch, num_classes", network)
+
+    def predict(self, apply, batch, network):
+        images = standardize(batch["image"], self._config.data, self._config.input_size)
+        return self.outputs(apply(images), images, network)
 
     def loss(self, outputs, targets):
         targets = optax.smooth_labels(targets, self._config.train.label_smoothing)

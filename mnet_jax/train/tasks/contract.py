@@ -1,6 +1,6 @@
 """What the loop, the steps and the evaluation know of a task."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol
 
 import jax
@@ -25,14 +25,23 @@ class Task(Protocol):
     def mix(self, images: jax.Array, targets: Any, key: jax.Array) -> tuple[jax.Array, Any]:
         """Images, and their targets, of one device or all, mixed with each other where the config asks for it."""
 
-    def standardize(self, batch: Batch) -> jax.Array:
-        """The images that an evaluation feeds, (batch, input_size, input_size, channels), float32."""
-
     def outputs(self, found: Any, images: jax.Array, network: str) -> jax.Array:
         """What the network returned, in float32 or better.
 
         Raises:
           UserError: it has another shape than the task's.
+        """
+
+    def predict(self, apply: Callable[[jax.Array], Any], batch: Batch, network: str) -> jax.Array:
+        """What `sums` takes of an evaluation's batch: `outputs` of standardised images, or of several passes together.
+
+        Args:
+          apply: what the network returns of images (batch, side, side, channels), float32.
+          batch: see above.
+          network: its name.
+
+        Raises:
+          UserError: as `outputs`.
         """
 
     def loss(self, outputs: jax.Array, targets: Any) -> jax.Array:

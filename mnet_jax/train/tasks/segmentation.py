@@ -15,6 +15,7 @@ import numpy as np
 import optax
 from jax import lax
 
+from mnet_jax.config.passes import passes_of
 from mnet_jax.data.masks import VOID
 from mnet_jax.data.pairs import augment_pairs, standardize_pairs
 from mnet_jax.errors import UserError
@@ -40,12 +41,32 @@ class Segmentation:
     def mix(self, images, targets, key):
         return images, targets
 
-    def standardize(self, batch):
-        return standardize_pairs(batch["image"], batch["label"], self._config.data, self._config.input_size)[0]
-
     def outputs(self, found, images, network):
         expected = (*images.shape[:3], self._config.model.num_classes)
         return checked(found, expected, "batch, height, width, num_classes", network)
+
+    def predict(self, apply, batch, network):
+        """Of several passes, the logarithm of the mean of their probabilities, at the size of the labels.
+
+        DeepLabv3's inference at several scales (Chen et al., 2017, section 4.1), as in `research/deeplab`.
+        """
+        (first, *others) = (self._logits(apply, batch, one, network) for one in passes_of(self._config))
+        if not others:
+            return first
+        total = self._log_shares(first, batch)
+        for logits in others:
+            total = jnp.logaddexp(total, self._log_shares(logits, batch))
+        return total - jnp.log(1.0 + len(others))
+
+    def _logits(self, apply, batch, one, network):
+        """Of one pass, turned back where it is flipped."""
+        images, _ = standardize_pairs(batch["image"], batch["label"], self._config.data, one.side)
+        images = images[:, :, ::-1] if one.is_flipped else images
+        logits = self.outputs(apply(images), images, network)
+        return logits[:, :, ::-1] if one.is_flipped else logits
+
+    def _log_shares(self, logits, batch):
+        return jax.nn.log_softmax(resize_aligned(logits, *batch["label"].shape[1:3]))
 
     def loss(self, outputs, targets):
         sums, counts = _cross_entropy(outputs, targets)

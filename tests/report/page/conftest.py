@@ -3,6 +3,7 @@
 import shutil
 
 import pytest
+from PIL import Image
 
 from mnet_jax.report import findings
 from mnet_jax.report.page import document
@@ -38,6 +39,17 @@ def shown_of():
 @pytest.fixture(scope="session")
 def shown(small, shown_of):
     return shown_of(small)
+
+
+@pytest.fixture
+def with_pictures(tmp_path):
+    """A workdir of two trials, of which the first has seven pictures."""
+    path = simulate(tmp_path / "sweep", (1.0, 0.5), (28,))
+    folder = min((path / "trials").iterdir(), key=lambda folder: folder.name[-8:]) / "pictures"
+    folder.mkdir()
+    for i in range(7):
+        Image.new("RGB", (296, 96), (30 * i, 0, 0)).save(folder / f"{i:04}.png")
+    return path
 
 
 @pytest.fixture(scope="session")

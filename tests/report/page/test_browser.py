@@ -170,6 +170,18 @@ def test_pinned_trials_are_compared(visit, shown):
     assert one(driver, "#layers .bar").size["width"] > 0
 
 
+def test_pictures_are_seen_where_there_are_some(visit, shown, with_pictures, shown_of):
+    assert not one(visit(shown), "#seen").is_displayed()
+    driver = visit(shown_of(with_pictures))
+    wait(driver, lambda: len(find(driver, "#pictures img")) == 6)
+    assert one(driver, "#seen").is_displayed()
+    images = find(driver, "#pictures img")
+    assert [driver.execute_script("return arguments[0].naturalWidth", image) for image in images] == [296] * 6
+    assert one(driver, "#pictures figcaption").text.startswith("alpha=1.0")
+    find(driver, "#table tbody tr")[1].click()
+    wait(driver, lambda: not one(driver, "#seen").is_displayed())
+
+
 def test_what_failed_is_shown_as_it_is_and_nothing_is_run(visit, shown):
     driver = visit(shown)
     drawn(driver, 9)

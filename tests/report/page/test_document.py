@@ -1,5 +1,6 @@
 """The page as a file: what is in it, that it is small, and that nothing of a workdir is taken for markup."""
 
+import base64
 import html.parser
 import json
 import re
@@ -11,7 +12,7 @@ import pytest
 
 from mnet_jax.report import __main__ as report
 from mnet_jax.report import published
-from mnet_jax.report.page import document, look
+from mnet_jax.report.page import document, folders, look
 from mnet_jax.report.page.contents import contents
 from mnet_jax.report.page.folders import Folders, thinned
 from mnet_jax.report.styles import COLORS, MARKERS
@@ -130,6 +131,16 @@ def test_equal_networks_and_usual_values_stand_there_once(shown):
     assert configs["usual"]["optim.learning_rate"] == "0.05"
     assert configs["own"][0] == {}, "the commonest values, and of equally common ones the first"
     assert configs["own"][9] == {"model.alpha": "0.75", "seed": "1"}
+
+
+def test_the_first_pictures_of_a_trial_are_in_the_page_as_far_as_they_are_small(with_pictures, shown_of, monkeypatch):
+    (first, *_) = with_pictures.glob("trials/*/pictures")
+    files = [path.read_bytes() for path in sorted(first.iterdir())]
+    found, others = shown_of(with_pictures)["pictures"]
+    assert [base64.b64decode(address.removeprefix("data:image/png;base64,")) for address in found] == files[:6]
+    assert others == []
+    monkeypatch.setattr(folders, "_PICTURE_BYTES", 2 * sum(map(len, files[:2])))
+    assert shown_of(with_pictures)["pictures"] == [found[:2], []]
 
 
 def test_it_is_said_what_trained_the_trials(shown):

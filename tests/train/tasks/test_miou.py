@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from ml_collections import ConfigDict
+from sklearn import metrics
 
 from mnet_jax.data.masks import VOID
 from mnet_jax.errors import UserError
@@ -80,6 +81,22 @@ def test_it_is_a_loop_over_pixels(split):
     assert scores["miou"] == pytest.approx(np.mean(ious))
     assert scores["loss"] == pytest.approx(np.mean(losses), rel=1e-6)
     assert scores["count"] == 5
+
+
+def test_it_is_scikit_learns(split):
+    """Jaccard's index over the pixels that are not void, of the classes that occur; and its accuracy."""
+    known = [
+        (labels[there][labels[there] != VOID], predicted[there][labels[there] != VOID])
+        for outputs, batch in split
+        for labels, predicted, there in [(batch["label"], np.argmax(outputs, axis=-1), batch["mask"] > 0)]
+    ]
+    labels, predicted = map(np.concatenate, zip(*known, strict=True))
+    scores = evaluated(task(5, 6), split)
+    occurring = np.union1d(labels, predicted)
+    iou = metrics.jaccard_score(labels, predicted, labels=occurring, average=None)
+    assert np.asarray(scores["iou"])[occurring] == pytest.approx(iou)
+    assert scores["miou"] == pytest.approx(iou.mean())
+    assert scores["pixel_accuracy"] == pytest.approx(metrics.accuracy_score(labels, predicted))
 
 
 def test_an_influence_is_a_derivative_and_gives_the_jackknife(split):
