@@ -116,7 +116,7 @@ def of_trial(folder: TrialFolder, asked: OfMasks = _NOTHING) -> dict:
     return on_test_split(network.config, network.module, network.variables) | {"step": network.step}
 
 
-def _of_workdir(workdir: Workdir, asked: OfMasks) -> int:
+def _of_workdir(workdir: Workdir, asked: OfMasks = _NOTHING) -> int:
     names = workdir.trial_names()
     if not names:
         raise UserError(f"{workdir.path}: no sweep was started there (it has no trials)")

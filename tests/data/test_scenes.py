@@ -55,24 +55,24 @@ def test_each_split_is_composed_of_its_own_digits(config):
         assert mask.shape == (96, 96)
         labels += np.bincount(mask.ravel(), minlength=256)
     assert set(np.flatnonzero(labels)) == {*range(11), VOID}
-    assert 0.75 < labels[0] / labels.sum() < 0.95
+    assert 0.55 < labels[0] / labels.sum() < 0.8
 
 
 def test_scenes_are_those_of_the_seed_on_every_machine():
     rng = np.random.RandomState(0)
     images, labels = rng.randint(0, 256, (20, 28, 28)).astype(np.uint8), rng.randint(0, 10, 20)
-    found, masks_of = scenes.compose(images, labels, 4, seed=0, covers=96)
-    assert not np.array_equal(found, scenes.compose(images, labels, 4, seed=1, covers=96)[0])
+    found, masks_of = scenes.compose(images, labels, 4, seed=0, covers=96, margin=0)
+    assert not np.array_equal(found, scenes.compose(images, labels, 4, seed=1, covers=96, margin=0)[0])
     assert (found.dtype, masks_of.dtype) == (np.uint8, np.uint8)
     digest = hashlib.sha256(found.tobytes() + masks_of.tobytes()).hexdigest()[:16]
-    assert digest == "eeecc36decdfe148", (
+    assert digest == "5b986718f05bbf30", (
         "copies of scenes that people have are others now: give the builders another VERSION"
     )
 
 
 def test_a_mask_has_the_class_of_what_covers_the_pixel_and_a_rim_of_void():
     images, labels = blocks()
-    found, masks_of = scenes.compose(images, labels, 200, seed=0, covers=96)
+    found, masks_of = scenes.compose(images, labels, 200, seed=0, covers=96, margin=0)
     assert set(np.unique(masks_of)) == {0, 4, 6, VOID}
     is_object = (masks_of > 0) & (masks_of < VOID)
     assert found[is_object].mean() > np.quantile(found[masks_of == 0], 0.95), "what has a class is to be seen"
@@ -84,6 +84,20 @@ def test_a_mask_has_the_class_of_what_covers_the_pixel_and_a_rim_of_void():
     counts = is_object.sum((1, 2))
     assert (counts > 0).all()
     assert counts.max() > 2 * 8 * 8, "several, or larger ones"
+
+
+def test_a_margin_is_cut_out_with_an_object_and_hides_what_is_behind_it():
+    """A dot of one pixel at 1.5 to 3 times its size: with a margin of 3 pixels, black and about seven times as wide."""
+    dot, label = np.zeros((1, 9, 9), np.uint8), np.array([3])
+    dot[0, 4, 4] = 255
+    found, areas = {}, {}
+    for margin in (0, 3):
+        found[margin], masks_of = scenes.compose(dot, label, 200, seed=0, covers=96, margin=margin)
+        areas[margin] = np.sum(masks_of == 4)
+        assert set(np.unique(masks_of)) == {0, 4, VOID}
+        if margin:
+            assert np.median(found[margin][masks_of == 4]) < np.median(found[margin][masks_of == 0]) / 3
+    assert 25 < areas[3] / areas[0] < 60
 
 
 def test_no_two_splits_share_a_digit(prepared):
