@@ -196,6 +196,7 @@ def _scenes() -> ConfigDict:
     """2,000 + 250 + 500 scenes of mnist5k's digits, a class for each pixel; needs no network. No flip: 2 is no 5."""
     config = _base(name="scenes", image_size=96, channels=1)
     _segment(config)
+    config.input_size = 97  # 6 x 16 + 1: pixels of the last map lie on pixels of the image
     config.data.update(min_scale=0.8, max_scale=1.25)  # scenes are as varied already
     config.model.update(num_classes=11, bn_momentum=0.9)
     config.train.update(batch_size=16, epochs=14.0)

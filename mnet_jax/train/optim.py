@@ -63,8 +63,8 @@ def check_head(config: ConfigDict) -> None:
     params = registry.abstract_variables(config).get("params", {})
     if not any(jax.tree.leaves(head_mask(params))):
         raise UserError(
-            f"config.optim.head_multiplier={config.optim.head_multiplier}: must be 1.0, none of the layers of network "
-            f"{config.model.name} ({', '.join(params) or 'it has none'}) is called {' or '.join(HEAD)}"
+            f"config.optim.head_multiplier={config.optim.head_multiplier}: must be 1.0, no layer of network "
+            f"{config.model.name} ({', '.join(params) or 'it has none'}) is a head (known: {', '.join(HEAD)})"
         )
 
 

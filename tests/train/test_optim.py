@@ -68,9 +68,7 @@ def test_the_head_has_a_rate_of_its_own(tiny, name):
 
 
 def test_a_rate_of_a_head_that_is_not_there_is_refused(small):
-    with pytest.raises(
-        UserError, match=r"config\.optim\.head_multiplier=10\.0: must be 1\.0, none of the layers of netw"
-    ):
+    with pytest.raises(UserError, match=r"config\.optim\.head_multiplier=10\.0: must be 1\.0, no layer of net"):
         optim.check_head(resolve(small, {"optim.head_multiplier": 10.0}))
 
 

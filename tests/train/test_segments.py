@@ -34,6 +34,7 @@ def scenes(data_dir, monkeypatch):
     """An unlocked config of 64 scenes: 8 steps."""
     monkeypatch.setattr(registry, "MODELS", dict(registry.MODELS))
     config = presets.get("scenes")
+    config.input_size = 96
     config.data.update(
         data_dir=data_dir, train_split="train[:64]", validation_split="validation[:16]", test_split="test[:20]"
     )

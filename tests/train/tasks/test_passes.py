@@ -18,7 +18,9 @@ from mnet_jax.train.tasks.segmentation import Segmentation
 
 @pytest.fixture
 def scenes():
-    return presets.get("scenes")
+    config = presets.get("scenes")
+    config.input_size = 96
+    return config
 
 
 def of(scenes, scales, flip=False):
