@@ -3,8 +3,8 @@
     python -m mnet_jax.sweep --config configs/segmentation.py[:scenes | :fashion_scenes | :voc | :mask_folder]
 
 scenes (the default): digits pasted onto 96 x 96 pixels, a class for each pixel
-    Device: two cores of an Intel Xeon, 34 minutes, jax 0.10.2, with `--config.input_size=96`; 97 was not run to its end.
-    Mult-Adds: 177, 77, 40 million with the convolutions, 90, 30, 13 without. mIoU: 0.595, 0.570, 0.570 with them, 0.590,
+    Device: two cores of an Intel Xeon, 34 minutes, jax 0.10.2, at `--config.input_size=96`; at 97 not run yet.
+    Mult-Adds: 177, 77, 40 million with the convolutions, 90, 30, 13 without. mIoU: 0.595, 0.570, 0.570 with, 0.590,
     0.589, 0.573 without; one seed, standard error 0.013. Of the alphas only 1 and 0.25 are told apart (by 0.021,
     standard error 0.006, over both heads, paired by image).
 fashion_scenes, voc (the paper's setting, 513 pixels), mask_folder (photos and masks of your own: docs/data.md)
