@@ -21,7 +21,12 @@ class Pass(NamedTuple):
 
 
 def passes_of(config: ConfigDict) -> list[Pass]:
-    """Those of a resolved config, by `data.eval_scales` and `data.eval_flip`; one of the image as it is, by default."""
+    """Those of a resolved config, by `data.eval_scales` and `data.eval_flip`; one of the image as it is, by default.
+
+    Networks that classify see an image once, whatever these fields say.
+    """
+    if getattr(config, "task", None) != "segmentation":
+        return [Pass(config.input_size, False)]
     data = config.data
     flips = (False, True) if getattr(data, "eval_flip", False) else (False,)
     sides = sides_at(config.input_size, getattr(data, "eval_scales", (1.0,)))

@@ -40,7 +40,7 @@ def prepare(*configs: ConfigDict) -> None:
     Raises:
       UserError: raw files are missing or damaged, a split is empty, a trial run of tuning would choose on images of
         another split, a batch has more images than the training split, the network has no statistics to estimate anew,
-        or none that devices could have alone, or the weights do not fit it.
+        none that devices could have alone, or no head to train at a rate of its own, or the weights do not fit it.
     """
     num_train: dict[str, int] = {}
     checked: set[str] = set()

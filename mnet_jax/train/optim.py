@@ -52,8 +52,8 @@ def weight_decay_mask(params: Any) -> Any:
 def head_mask(params: Any) -> Any:
     """True at the leaves of a tree of parameters whose rate is `config.optim.head_multiplier` times that of the others.
 
-    Those are the leaves of the layers in `HEAD`: in DeepLab, which has a rate of 10 times that of the rest for its last
-    layer, all that no weights of a classification start (`last_layer_gradient_multiplier` of `research/deeplab`).
+    Those are the leaves of the layers in `HEAD`: of DeepLab all that a classification network has not, where
+    `research/deeplab` multiplies the gradients of its last layer (`last_layer_gradient_multiplier`).
     """
     return jax.tree_util.tree_map_with_path(lambda path, _: path[0].key in HEAD, params)
 

@@ -263,7 +263,6 @@ class Workdir:
         self.results_path = self.path / "results.csv"
         self._tuning_path = self.path / "tuning.json"
         self.predictions_path = self.path / "predictions.npz"
-        self.pictures_path = self.path / "pictures"
         self.output_path = self.path / "output"  # what the processes print
         self._sweep_path = self.path / "sweep.json"
         self._latency_path = self.path / "latency.json"

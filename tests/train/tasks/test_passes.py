@@ -42,7 +42,9 @@ def test_scales_that_are_none_are_refused(scenes, scales):
 def test_they_are_other_results_of_the_same_stream_for_masks_alone(scenes):
     assert trial_hash(of(scenes, (0.5, 1.0))) != trial_hash(of(scenes, (1.0,))) == trial_hash(resolve(scenes))
     digits = presets.get("mnist5k")
-    assert trial_hash(of(digits, (0.5, 1.0), True)) == trial_hash(resolve(digits))
+    asked = of(digits, (0.5, 1.0), True)
+    assert trial_hash(asked) == trial_hash(resolve(digits))
+    assert count_network(asked) == count_network(resolve(digits))
 
 
 @pytest.mark.parametrize(("scales", "flip"), [((1.0,), True), ((0.5, 1.0, 1.5), True)])
