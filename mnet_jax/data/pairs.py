@@ -49,21 +49,6 @@ def augment_pairs(
     return x_BxHxWxC, jax.vmap(_nearest)(labels, ys, xs)
 
 
-def standardize_pairs(images: jax.Array, labels: jax.Array, data, input_size: int) -> tuple[jax.Array, jax.Array]:
-    """What evaluation feeds: images resized to `input_size` and normalised, masks as they are.
-
-    Args:
-      images: (batch, side, side, channels), uint8.
-      labels: (batch, side, side), uint8.
-      data: `config.data`: `mean` and `std`.
-      input_size: in pixels.
-
-    Returns:
-      Images (batch, input_size, input_size, channels), float32; labels (batch, side, side), int32.
-    """
-    return standardize(images, data, input_size), labels.astype(jnp.int32)
-
-
 def _extents(labels: jax.Array) -> jax.Array:
     """Up to which row and column labels go that are not void, in pixels: (batch, 2), float32."""
     is_labelled = labels != VOID

@@ -7,7 +7,7 @@ import pytest
 
 from mnet_jax.data.augment import standardize
 from mnet_jax.data.masks import VOID
-from mnet_jax.data.pairs import augment_pairs, standardize_pairs
+from mnet_jax.data.pairs import augment_pairs
 from mnet_jax.devices.mesh import make_mesh, sharded_on
 
 COLOURS = np.array([0, 60, 120, 255], np.uint8)  # that paint labels 0, 1, 2, 3
@@ -145,11 +145,3 @@ def test_devices_need_nothing_of_each_other(data):
         np.testing.assert_array_equal(one, same)
     words = set(compiled.as_text().replace("(", " ").split())
     assert not {"all-gather", "all-reduce", "all-to-all", "collective-permute"} & words
-
-
-def test_evaluation_resizes_the_image_and_keeps_the_mask(data):
-    labels = patches(2)
-    images, found = standardize_pairs(painted(np.where(labels == VOID, 0, labels)), labels, data, 24)
-    assert images.shape == (2, 24, 24, 1)
-    assert found.dtype == jnp.int32
-    np.testing.assert_array_equal(found, labels)

@@ -16,8 +16,9 @@ import optax
 from jax import lax
 
 from mnet_jax.config.passes import passes_of
+from mnet_jax.data.augment import standardize
 from mnet_jax.data.masks import VOID
-from mnet_jax.data.pairs import augment_pairs, standardize_pairs
+from mnet_jax.data.pairs import augment_pairs
 from mnet_jax.errors import UserError
 from mnet_jax.models.ops.aligned_corners import resize_aligned
 from mnet_jax.train.tasks.logits import checked
@@ -60,7 +61,7 @@ class Segmentation:
 
     def _logits(self, apply, batch, one, network):
         """Of one pass, turned back where it is flipped."""
-        images, _ = standardize_pairs(batch["image"], batch["label"], self._config.data, one.side)
+        images = standardize(batch["image"], self._config.data, one.side)
         images = images[:, :, ::-1] if one.is_flipped else images
         logits = self.outputs(apply(images), images, network)
         return logits[:, :, ::-1] if one.is_flipped else logits

@@ -10,7 +10,7 @@ from mnet_jax.config.identity import trial_hash
 from mnet_jax.config.passes import Pass, passes_of
 from mnet_jax.config.resolve import resolve
 from mnet_jax.cost.layers import count_network
-from mnet_jax.data.pairs import standardize_pairs
+from mnet_jax.data.augment import standardize
 from mnet_jax.errors import UserError
 from mnet_jax.models.ops.aligned_corners import resize_aligned
 from mnet_jax.train.tasks.segmentation import Segmentation
@@ -62,7 +62,7 @@ def test_their_probabilities_are_averaged(scenes, scales, flip):
     probabilities = []
     for scale in scales:
         side = 1 + int(95 * scale)
-        images, _ = standardize_pairs(batch["image"], labels, config.data, side)
+        images = standardize(batch["image"], config.data, side)
         seen = [apply(images)] + ([apply(images[:, :, ::-1])[:, :, ::-1]] if flip else [])
         probabilities += [jax.nn.softmax(resize_aligned(logits, 96, 96)) for logits in seen]
     found = Segmentation(config).predict(apply, batch, "ours")
