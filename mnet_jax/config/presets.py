@@ -193,7 +193,7 @@ def _segment(config: ConfigDict) -> None:
 
 
 def _scenes() -> ConfigDict:
-    """2,000 + 250 + 500 scenes of mnist5k's digits, a class for each pixel; needs no network. No flip: 2 is no 5."""
+    """2,000 + 500 + 2,000 scenes of mnist5k's digits, a class for each pixel; needs no network. No flip: 2 is no 5."""
     config = _base(name="scenes", image_size=96, channels=1)
     _segment(config)
     config.input_size = 97  # 6 x 16 + 1: pixels of the last map lie on pixels of the image
@@ -205,7 +205,7 @@ def _scenes() -> ConfigDict:
 
 
 def _fashion_scenes() -> ConfigDict:
-    """2,000 + 250 + 500 scenes of Fashion-MNIST's clothes, a class for each pixel."""
+    """2,000 + 500 + 2,000 scenes of Fashion-MNIST's clothes, a class for each pixel."""
     config = _scenes()
     config.data.update(name="fashion_scenes", flip=True)
     return config

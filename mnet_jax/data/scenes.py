@@ -13,7 +13,8 @@ from mnet_jax.data.masks import VOID
 SIDE = 96  # pixels
 
 _OBJECTS = (1, 3)  # fewest and most in a scene
-_SCALES = (1.5, 3.0)
+_SCALES = (1.5, 2.5)
+_PLACES = 8  # an object is tried at
 _BRIGHTNESS = (0.6, 1.0)
 _GROUND = (0, 120)  # values of the ground's texture
 _GRAIN = 12  # pixels of a scene for one of the texture
@@ -27,9 +28,10 @@ def compose(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Scenes and their masks.
 
-    Each has one to three of the images, cut out, at 1.5 to 3 times their size (bilinear), on a noisy ground; a later
-    one hides what it covers. The mask of a pixel is 0 for the ground, or 1 more than the label of the image that covers
-    it there; around each object, as far as it is not hidden, it is void for one pixel.
+    Each has one to three of the images, cut out, at 1.5 to 2.5 times their size (bilinear), on a noisy ground; a later
+    one hides what it covers, and lies where, of eight places, its square overlaps those of the earlier ones least. The
+    mask of a pixel is 0 for the ground, or 1 more than the label of the image that covers it there; around each object,
+    as far as it is not hidden, it is void for one pixel.
 
     Args:
       images: (N, size, size), uint8, objects on black.
@@ -58,10 +60,11 @@ def _piece(
     scenes = _pasted(coarse, *np.full((3, count), [[-_GRAIN], [-_GRAIN], [_GRAIN]]))
     masks = np.zeros(scenes.shape, np.uint8)
     numbers = rng.randint(_OBJECTS[0], _OBJECTS[1] + 1, count)
+    boxes = []
     for i in range(_OBJECTS[1]):
         which = rng.randint(len(images), size=count)
         scales = _uniform(rng, *_SCALES, count)
-        tops, lefts = (_uniform(rng, 0, 1, count) * (SIDE - scales * images.shape[1]) for _ in range(2))
+        tops, lefts = _placed(rng, scales * images.shape[1], boxes)
         brightness = _uniform(rng, *_BRIGHTNESS, (count, 1, 1))
         values, shape = (_pasted(of[which], tops, lefts, scales) for of in (images, shapes))
         shape *= (i < numbers)[:, np.newaxis, np.newaxis]
@@ -72,6 +75,18 @@ def _piece(
         masks = np.where(is_covered, (labels[which] + 1).astype(np.uint8)[:, np.newaxis, np.newaxis], masks)
     scenes += rng.randint(-_NOISE, _NOISE + 1, scenes.shape)
     return np.clip(np.round(scenes), 0, 255).astype(np.uint8), masks
+
+
+def _placed(rng: np.random.RandomState, sides: np.ndarray, boxes: list[tuple[np.ndarray, np.ndarray]]) -> np.ndarray:
+    """Upper left corners, (2, count), of squares that overlap the earlier ones least; `boxes` then holds them too."""
+    corners = _uniform(rng, 0, 1, (_PLACES, 2, len(sides))) * (SIDE - sides)
+    overlaps = np.zeros((_PLACES, len(sides)))
+    for others, their_sides in boxes:
+        common = np.minimum(corners + sides, others + their_sides) - np.maximum(corners, others)
+        overlaps += np.maximum(common, 0).prod(1)
+    chosen = corners[overlaps.argmin(0), :, np.arange(len(sides))].T
+    boxes.append((chosen, sides))
+    return chosen
 
 
 def _uniform(rng: np.random.RandomState, low: float, high: float, shape) -> np.ndarray:
