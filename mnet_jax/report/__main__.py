@@ -51,15 +51,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if given.live:
             return _serve(given)
         rows = _rows(given, target)
-        correct, remarks = ({}, []) if given.published else predictions.of_workdirs(given.workdir, rows)
-        found = findings.find(rows, correct)
+        shares, remarks = ({}, []) if given.published else predictions.of_workdirs(given.workdir, rows)
+        found = findings.find(rows, shares)
         if place is not None:
             questions.check_place(place, found)
         target.path.mkdir(parents=True, exist_ok=True)
         if given.output or target.has_trials():
             results.write(target, rows)
-        if given.output and correct:
-            predictions.write_all(target, correct)
+        if given.output and shares:
+            predictions.write_all(target, shares)
         findings.write(target, found)
         paths = draw(target, found)
         tuned = tuning.read(given.workdir or ())

@@ -19,7 +19,7 @@ class Prediction:
     """Of one cell.
 
     Attributes:
-      top1: a fraction; `interval` has its 95% interval, or None where nothing is known of the noise.
+      score: a fraction; `interval` has its 95% interval, or None where nothing is known of the noise.
       mult_adds: or None outside the grid.
       is_counted: the cell was trained; else its Mult-Adds are interpolated.
       is_outside: of the grid's range.
@@ -27,7 +27,7 @@ class Prediction:
 
     label: str
     fit: Fit
-    top1: float
+    score: float
     interval: tuple[float, float] | None
     mult_adds: float | None
     is_counted: bool
@@ -99,7 +99,7 @@ def _compound(law: Law, budget: float) -> Prediction | None:
     if not is_open.any():
         return None
     alphas, sizes, costs = alphas[is_open], sizes[is_open], costs[is_open]
-    i = int(fit.top1(law.family.place(alphas, sizes, costs)).argmax())
+    i = int(fit.score(law.family.place(alphas, sizes, costs)).argmax())
     alpha, size = round(float(alphas[i]), 2), int(sizes[i])
     return _prediction(fit, alpha, size, float(costs[i]))
 
@@ -109,7 +109,7 @@ def _beyond(law: Law, budget: float) -> tuple[float, Fit] | None:
     if fit.refused:
         return None
     size = law.family.levels["input_size"][0]
-    return float(fit.top1(law.family.place([None], [size], [budget]))[0]), fit
+    return float(fit.score(law.family.place([None], [size], [budget]))[0]), fit
 
 
 def _prediction(fit: Fit, alpha: float | None, input_size: int, interpolated: float | None) -> Prediction:
@@ -122,9 +122,9 @@ def _prediction(fit: Fit, alpha: float | None, input_size: int, interpolated: fl
     place = fit.family.place([alpha], [input_size], [np.nan if cost is None else cost])
     interval = fit.interval(place)
     bounds = None if interval is None else (float(interval[0, 0]), float(interval[1, 0]))
-    top1 = float(fit.top1(place)[0])
+    score = float(fit.score(place)[0])
     label = label_of(alpha, input_size)
-    return Prediction(label, fit, top1, bounds, cost, counted is not None, interpolated is None)
+    return Prediction(label, fit, score, bounds, cost, counted is not None, interpolated is None)
 
 
 def _everywhere(alphas: Sequence[float], sizes: Sequence[int]) -> tuple[np.ndarray, np.ndarray]:

@@ -36,17 +36,17 @@ class Draws:
 def draw(family: Family, num_draws: int = DRAWS) -> Draws | None:
     """Always the same draws; None where there are neither several seeds nor records of single images."""
     noise = seed_noise(family)
-    has_images = all(cell.correct is not None for cell in family.cells)
+    has_images = all(cell.shares is not None for cell in family.cells)
     if noise is None and not has_images:
         return None
     means = np.array([cell.mean for cell in family.cells])
     if has_images:
-        correct = np.stack([cell.correct for cell in family.cells])
-        drawn = means + _resampled(correct, num_draws) - correct.mean(1, dtype=np.float64)
+        shares = np.stack([cell.shares for cell in family.cells])
+        drawn = means + _resampled(shares, num_draws) - shares.mean(1, dtype=np.float64)
     else:
         drawn = np.tile(means, (num_draws, 1))
     if noise is not None:
-        counts = np.array([len(cell.top1) for cell in family.cells])
+        counts = np.array([len(cell.scores) for cell in family.cells])
         normal = np.random.default_rng(_SEED + 1).standard_normal(drawn.shape)
         drawn = drawn + normal * noise.sd / np.sqrt(counts)
     smallest = 0.5 / (family.cells[0].num_images or 1e6)  # of an image: no error is 0 or 1
@@ -54,12 +54,12 @@ def draw(family: Family, num_draws: int = DRAWS) -> Draws | None:
     return Draws(np.clip(1 - drawn, smallest, 1 - smallest), source)
 
 
-def _resampled(correct: np.ndarray, num_draws: int) -> np.ndarray:
-    """The means (draws, cells) of correct (cells, images) over images drawn with replacement."""
-    counts = _counts(correct.shape[1], num_draws)
+def _resampled(shares: np.ndarray, num_draws: int) -> np.ndarray:
+    """The means (draws, cells) of shares (cells, images) over images drawn with replacement."""
+    counts = _counts(shares.shape[1], num_draws)
     firsts = range(0, num_draws, _CHUNK)
-    chunks = [counts[first : first + _CHUNK].astype(np.float32) @ correct.T for first in firsts]
-    return np.concatenate(chunks).astype(np.float64) / correct.shape[1]
+    chunks = [counts[first : first + _CHUNK].astype(np.float32) @ shares.T for first in firsts]
+    return np.concatenate(chunks).astype(np.float64) / shares.shape[1]
 
 
 @functools.lru_cache(maxsize=1)

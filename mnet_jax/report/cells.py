@@ -9,8 +9,9 @@ from typing import Any
 
 import numpy as np
 
+from mnet_jax.config.tasks import Score, scores_of
 from mnet_jax.report.forms import AXES, Places
-from mnet_jax.report.points import chosen_columns, differing, grouped, settings_columns, values
+from mnet_jax.report.points import chosen_columns, differing, grouped, of_images, settings_columns, values
 from mnet_jax.workdir.files import DIVERGED, DONE
 from mnet_jax.workdir.results import SEEDS, Row
 
@@ -26,11 +27,13 @@ class Cell:
     Attributes:
       label: such as "alpha=0.5,input_size=160".
       alpha: or None for a network that has none.
-      top1: of each seed, a fraction.
+      scores: of each seed, a fraction.
       seeds: (`seed`, `data.seed`) of each.
       trials: the names of the rows.
       num_images: that each was tested on, or None where the table does not say.
-      correct: (images,) the share of the seeds that are right, in the order of the split; or None.
+      error_of_images: standard error of the first seed's over the test images, a fraction; None likewise.
+      shares: (images,) in the order of the split, whose mean is the cell's: of top-1, the share of the seeds that are
+        right; see `workdir.predictions`. Or None.
     """
 
     label: str
@@ -38,15 +41,16 @@ class Cell:
     input_size: int
     mult_adds: int
     params: int | None
-    top1: tuple[float, ...]
+    scores: tuple[float, ...]
     seeds: tuple[tuple, ...]
     trials: tuple[str, ...]
     num_images: int | None
-    correct: np.ndarray | None
+    error_of_images: float | None
+    shares: np.ndarray | None
 
     @functools.cached_property
     def mean(self) -> float:
-        return statistics.mean(self.top1)
+        return statistics.mean(self.scores)
 
     def at(self, axis: str) -> float | None:
         return getattr(self, axis)
@@ -57,6 +61,7 @@ class Family:
     """Cells that may be compared and fitted together.
 
     Attributes:
+      score: that is compared and fitted, the first of their task.
       model: the network.
       recipe: what tells it from other families of the network in the same table, by column.
       cells: from the largest alpha and input size on.
@@ -64,6 +69,7 @@ class Family:
       beside: how many cells other recipes of the network have.
     """
 
+    score: Score
     model: str
     recipe: Mapping[str, Any]
     cells: tuple[Cell, ...]
@@ -86,13 +92,13 @@ class Family:
 
     @functools.cached_property
     def errors(self) -> np.ndarray:
-        """1 - top-1 of each cell's mean, (cells,)."""
+        """1 - each cell's mean, (cells,)."""
         return np.array([1 - cell.mean for cell in self.cells])
 
     @functools.cached_property
     def weights(self) -> np.ndarray:
         """Seeds of each cell over their mean, (cells,)."""
-        counts = np.array([len(cell.top1) for cell in self.cells], float)
+        counts = np.array([len(cell.scores) for cell in self.cells], float)
         return counts / counts.mean()
 
     @functools.cached_property
@@ -114,7 +120,7 @@ class Family:
         return dataclasses.replace(self, cells=self.cells[:index] + self.cells[index + 1 :])
 
 
-def families(rows: Sequence[Row], correct: Mapping[str, np.ndarray] | None = None) -> list[Family]:
+def families(rows: Sequence[Row], shares: Mapping[str, np.ndarray] | None = None) -> list[Family]:
     """Families in the order of the table.
 
     Values that tuning chose per cell (column `chosen`) tell no families apart. Rows of unknown size, of damaged trials,
@@ -122,12 +128,13 @@ def families(rows: Sequence[Row], correct: Mapping[str, np.ndarray] | None = Non
 
     Args:
       rows: of a table.
-      correct: (images,) of trials by name, True where a trial is right, in the order of the test split.
+      error_of_images: standard error of the first seed's over the test images, a fraction; None likewise.
+      shares: (images,) of trials by name, in the order of the test split; see `workdir.predictions`.
     """
     columns = [column for column in settings_columns(rows) if column not in AXES]
     known = [row for row in rows if row["model"] and row["input_size"] and row["status"] != _TUNED]
     by_recipe = grouped(known, lambda row: _recipe(row, columns))
-    found = [_family(same, correct or {}) for same in by_recipe.values()]
+    found = [_family(same, shares or {}) for same in by_recipe.values()]
     return [_named(family, same, known, found) for family, same in zip(found, by_recipe.values(), strict=True)]
 
 
@@ -142,21 +149,21 @@ def _recipe(row: Row, columns: Sequence[str]) -> tuple:
     return (row.get("test_images"), *(("chosen",) if column in beside else row.get(column) for column in columns))
 
 
-def _family(rows: Sequence[Row], correct: Mapping[str, np.ndarray]) -> Family:
-    cells, left_out = [], []
+def _family(rows: Sequence[Row], shares: Mapping[str, np.ndarray]) -> Family:
+    score, cells, left_out = scores_of(rows[0])[0], [], []
     by_cell = grouped(rows, lambda row: values(row, AXES))
     for key in sorted(by_cell, key=lambda key: (-(key[0] or 0), -key[1])):
-        if reason := _reason_against(by_cell[key]):
+        if reason := _reason_against(by_cell[key], score):
             left_out.append(f"{label_of(*key)} is not used: {reason}")
         else:
-            cells.append(_cell([row for row in by_cell[key] if row["status"] == DONE], correct))
-    lengths = {None if cell.correct is None else len(cell.correct) for cell in cells}
-    if len(lengths) > 1:  # some trial's bits are not there: the images cannot be drawn for all cells together
-        cells = [dataclasses.replace(cell, correct=None) for cell in cells]
-    return Family(rows[0]["model"], {}, tuple(cells), tuple(left_out))
+            cells.append(_cell([row for row in by_cell[key] if row["status"] == DONE], score, shares))
+    lengths = {None if cell.shares is None else len(cell.shares) for cell in cells}
+    if len(lengths) > 1:  # some trial's are not there: the images cannot be drawn for all cells together
+        cells = [dataclasses.replace(cell, shares=None) for cell in cells]
+    return Family(score, rows[0]["model"], {}, tuple(cells), tuple(left_out))
 
 
-def _reason_against(rows: Sequence[Row]) -> str | None:
+def _reason_against(rows: Sequence[Row], score: Score) -> str | None:
     """Why a cell is neither fitted nor compared, in words."""
     done = [row for row in rows if row["status"] == DONE]
     if any(row["status"] == DIVERGED for row in rows):
@@ -165,40 +172,43 @@ def _reason_against(rows: Sequence[Row]) -> str | None:
         return f"it is {rows[0]['status']}, not done"
     if len({row.get("replicate") for row in done}) > 1:
         return "its trials differ in more than their seeds"
-    if not all(row["top1"] is not None and math.isfinite(row["top1"]) for row in done):
+    reached = [row[score.column] for row in done]
+    if not all(value is not None and math.isfinite(value) for value in reached):
         return "its accuracy is not known"
     if not done[0]["mult_adds"]:
         return "its Mult-Adds are not known"
-    top1 = statistics.mean(row["top1"] for row in done)
-    if not 0 < top1 < 1:
-        return f"its top-1 is {top1:g}"
-    if _is_near_chance(top1, done[0].get("num_classes"), sum(row["test_images"] or 0 for row in done)):
-        return f"its top-1 of {top1:.4f} is that of chance among {done[0]['num_classes']} classes"
+    mean = statistics.mean(reached)
+    if not 0 < mean < 1:
+        return f"its {score.words} is {mean:g}"
+    num_images = sum(row["test_images"] or 0 for row in done)
+    if not score.error and _is_near_chance(mean, done[0].get("num_classes"), num_images):
+        return f"its {score.words} of {mean:.4f} is that of chance among {done[0]['num_classes']} classes"
     return None
 
 
-def _is_near_chance(top1: float, num_classes: int | None, num_images: int) -> bool:
+def _is_near_chance(share: float, num_classes: int | None, num_images: int) -> bool:
     if not num_classes or not num_images:
         return False
     chance = 1 / num_classes
-    return top1 <= chance + _NEAR_CHANCE * math.sqrt(chance * (1 - chance) / num_images)
+    return share <= chance + _NEAR_CHANCE * math.sqrt(chance * (1 - chance) / num_images)
 
 
-def _cell(rows: Sequence[Row], correct: Mapping[str, np.ndarray]) -> Cell:
+def _cell(rows: Sequence[Row], score: Score, shares: Mapping[str, np.ndarray]) -> Cell:
     first, names = rows[0], [row["trial"] for row in rows]
-    bits = [correct[name] for name in names if name in correct]
-    is_whole = len(bits) == len(rows) and len({len(own) for own in bits}) == 1
+    found = [shares[name] for name in names if name in shares]
+    is_whole = len(found) == len(rows) and len({len(own) for own in found}) == 1
     return Cell(
         label_of(first["alpha"], first["input_size"]),
         first["alpha"],
         first["input_size"],
         first["mult_adds"],
         first["params"],
-        tuple(row["top1"] for row in rows),
+        tuple(row[score.column] for row in rows),
         tuple(values(row, SEEDS) for row in rows),
         tuple(names),
         first["test_images"],
-        np.mean(bits, axis=0, dtype=np.float32) if is_whole else None,
+        of_images(first),
+        np.mean(found, axis=0, dtype=np.float32) if is_whole else None,
     )
 
 

@@ -17,14 +17,14 @@ _PLACES = 60  # of a curve
 class Curve:
     """Attributes:
     costs: Mult-Adds, (places,), of which only those of cells were counted.
-    top1: fractions, (places,).
+    scores: fractions, (places,).
     band: 95%, fractions (2, places); None where nothing is known of the noise.
     fit: the form.
     law: that it belongs to.
     """
 
     costs: np.ndarray
-    top1: np.ndarray
+    scores: np.ndarray
     band: np.ndarray | None
     fit: Fit
     law: Law
@@ -61,4 +61,4 @@ class Curves:
             return None
         alphas, costs = alphas[is_inside], costs[is_inside]
         places = law.family.place(alphas, [size] * len(alphas), costs)
-        return Curve(costs, law.inside.top1(places), law.inside.interval(places), law.inside, law)
+        return Curve(costs, law.inside.score(places), law.inside.interval(places), law.inside, law)

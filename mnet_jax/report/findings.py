@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from mnet_jax.config.tasks import TASKS
+from mnet_jax.config.tasks import Score
 from mnet_jax.report.cells import Cell, Family, families
 from mnet_jax.report.errorbars import pooled_sd, standard_error
 from mnet_jax.report.law import Fit, Law, fit_law
@@ -32,10 +32,11 @@ class Finding:
         return self.law.family
 
 
-def find(rows: Sequence[Row], correct: Mapping[str, np.ndarray] | None = None) -> list[Finding]:
-    """Of every family of a table's classifications, of which alone the law speaks; see `cells.families`."""
-    found = families([row for row in rows if row.get("task", TASKS[0]) in (None, TASKS[0])], correct)
-    return [Finding(fit_law(family), tuple(neighbours(family)), tuple(front(family))) for family in found]
+def find(rows: Sequence[Row], shares: Mapping[str, np.ndarray] | None = None) -> list[Finding]:
+    """Of every family of a table; see `cells.families`."""
+    return [
+        Finding(fit_law(family), tuple(neighbours(family)), tuple(front(family))) for family in families(rows, shares)
+    ]
 
 
 def write(workdir: Workdir, findings: Sequence[Finding]) -> None:
@@ -46,11 +47,11 @@ def write(workdir: Workdir, findings: Sequence[Finding]) -> None:
 def as_json(finding: Finding) -> dict[str, Any]:
     """Percentage points where a key ends in `_pp`, else fractions."""
     family, law = finding.family, finding.law
-    sd = pooled_sd(cell.top1 for cell in family.cells)
+    sd = pooled_sd(cell.scores for cell in family.cells)
     return {
         "model": family.model,
         "recipe": dict(family.recipe),
-        "cells": [_cell_as_json(cell, sd) for cell in family.cells],
+        "cells": [_cell_as_json(cell, family.score, sd) for cell in family.cells],
         "left_out": list(family.left_out),
         "intervals_of": law.source,
         "unit": _unit_as_json(family),
@@ -128,7 +129,7 @@ def _remarks(law: Law) -> list[str]:
             f"Intervals: 95%, of {law.source}; what a form itself misses is in the errors of cells left out."
         )
     elif law.inside or not law["mult_adds_power"].refused:
-        remarks.append("No intervals: one seed, and no record of which images each trial has right.")
+        remarks.append("No intervals: one seed, and no record of what each trial makes of single images.")
     if law.simpler is not None:
         remarks.append(f"{law.simpler.name} is simpler and misses no more within one standard error.")
     if any(not law[name].refused for name in ("power_with_floor", "mult_adds_power")):
@@ -141,7 +142,8 @@ def _pairs_as_text(finding: Finding) -> list[str]:
     many = len(finding.pairs) > 1
     head = f"Neighbours, {len(finding.pairs)} pair{'s' * many}: "
     if has_seeds:
-        head += "top-1 of the first minus the second, with the 95% interval of the pair alone over seeds"
+        words = finding.family.score.words
+        head += f"{words} of the first minus the second, with the 95% interval of the pair alone over seeds"
         head += ";\ntold apart: among all pairs (Holm); sees: of one pair, with a power of 90%" if many else ""
     else:
         head += "one seed says nothing of another run, so nobody is told apart"
@@ -168,12 +170,12 @@ def verdict(pair: Pair) -> str:
     return f"not told apart: {said}; this sweep sees gaps from {100 * pair.smallest_gap:.1f}"
 
 
-def _cell_as_json(cell: Cell, sd: float | None) -> dict[str, Any]:
-    error, source = standard_error(cell.top1, cell.num_images, sd)
+def _cell_as_json(cell: Cell, score: Score, sd: float | None) -> dict[str, Any]:
+    error, source = standard_error(cell.scores, sd, cell.error_of_images)
     keys = ("label", "alpha", "input_size", "mult_adds", "params")
     return {key: getattr(cell, key) for key in keys} | {
-        "top1": cell.mean,
-        "num_seeds": len(cell.top1),
+        score.column: cell.mean,
+        "num_seeds": len(cell.scores),
         "standard_error_pp": _points(error),
         "standard_error_of": source,
     }

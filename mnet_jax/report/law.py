@@ -53,12 +53,12 @@ class Fit:
     def loo_max(self) -> float | None:
         return None if self.misses is None else float(self.misses.max())
 
-    def top1(self, places: Places) -> np.ndarray:
+    def score(self, places: Places) -> np.ndarray:
         """Predicted fractions (cells,)."""
         return 1 - self.form.predict(self.found[np.newaxis], places)[0]
 
     def interval(self, places: Places) -> np.ndarray | None:
-        """95% intervals of `top1`, (2, cells); what the form itself misses is not in them."""
+        """95% intervals of `score`, (2, cells); what the form itself misses is not in them."""
         if self.drawn is None:
             return None
         return np.percentile(1 - self.form.predict(self.drawn, places), _QUANTILES, axis=0)

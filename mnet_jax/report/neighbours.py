@@ -24,7 +24,7 @@ class Pair:
     """Two cells, the more expensive level first.
 
     Attributes:
-      gap: of their mean top-1, a fraction.
+      gap: of their mean scores, a fraction.
       half_width: of its 95% interval over seeds, of this pair alone; None where there is one seed.
       smallest_gap: that a test of this pair finds with a power of 90%; None where there is one seed.
       is_told_apart: among all pairs of the family.
@@ -96,7 +96,7 @@ def _pair(a: Cell, b: Cell, noise: SeedNoise | None, is_told_apart: bool) -> Pai
 
 def _of_checkpoints(a: Cell, b: Cell) -> float | None:
     """Of two single trials on the same images."""
-    if a.correct is None or b.correct is None:
+    if a.shares is None or b.shares is None:
         return None
-    differences = np.subtract(a.correct, b.correct, dtype=np.float64)
+    differences = np.subtract(a.shares, b.shares, dtype=np.float64)
     return float(stats.norm.ppf(0.975) * differences.std() / math.sqrt(len(differences)))

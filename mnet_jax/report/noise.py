@@ -1,4 +1,4 @@
-"""How much the accuracy of a cell varies with its seed, from all cells of a family together."""
+"""How much the score of a cell varies with its seed, from all cells of a family together."""
 
 import dataclasses
 import math
@@ -14,10 +14,10 @@ _SHOWS = 0.05  # level at which a common effect of the seeds counts
 
 @dataclasses.dataclass(frozen=True)
 class SeedNoise:
-    """Standard deviation of top-1 over seeds, a fraction, pooled over cells.
+    """Standard deviation of the score over seeds, a fraction, pooled over cells.
 
     Attributes:
-      sd: of a cell's top-1, for statements about one cell.
+      sd: of a cell's score, for statements about one cell.
       sd_of_gaps: the same without what the seeds do to all cells alike, for statements about differences of cells.
       df: degrees of freedom of `sd_of_gaps`.
       is_paired: whether such a common effect shows, so that it was taken out.
@@ -44,15 +44,15 @@ class SeedNoise:
         return float(stats.t.ppf(0.975, self.df) + stats.norm.ppf(0.9)) * self._of_gap(a, b)
 
     def _of_gap(self, a: Cell, b: Cell) -> float:
-        return self.sd_of_gaps * math.sqrt(1 / len(a.top1) + 1 / len(b.top1))
+        return self.sd_of_gaps * math.sqrt(1 / len(a.scores) + 1 / len(b.scores))
 
 
 def seed_noise(family: Family) -> SeedNoise | None:
     """None where no cell has two seeds."""
-    df = sum(len(cell.top1) - 1 for cell in family.cells)
+    df = sum(len(cell.scores) - 1 for cell in family.cells)
     if not df:
         return None
-    squares = sum(float(np.var(cell.top1)) * len(cell.top1) for cell in family.cells)
+    squares = sum(float(np.var(cell.scores)) * len(cell.scores) for cell in family.cells)
     sd = math.sqrt(squares / df)
     return _paired(family, sd) or SeedNoise(sd, sd, df, False)
 
@@ -65,7 +65,8 @@ def _paired(family: Family, sd: float) -> SeedNoise | None:
     seeds = sorted(family.cells[0].seeds, key=repr)
     if len(family.cells) < 2 or any(sorted(cell.seeds, key=repr) != seeds for cell in family.cells):
         return None
-    table = np.array([[dict(zip(cell.seeds, cell.top1, strict=True))[seed] for seed in seeds] for cell in family.cells])
+    by_seed = [dict(zip(cell.seeds, cell.scores, strict=True)) for cell in family.cells]
+    table = np.array([[own[seed] for seed in seeds] for own in by_seed])
     num_cells, num_seeds = table.shape
     effects = table.mean(0) - table.mean()
     residuals = table - table.mean(1, keepdims=True) - effects

@@ -145,14 +145,14 @@ class Panel:
         *_, shift = self._places[id(points[0])]
         moved = self._shifted(shift)
         dash = self._styles.dash(self._index, points[0])
-        self._axes.plot(curve.costs, 100 * curve.top1, linestyle=dash, transform=moved, **look)
+        self._axes.plot(curve.costs, 100 * curve.scores, linestyle=dash, transform=moved, **look)
         if curve.band is not None:
             low, high = 100 * curve.band
             band = {"color": look["color"], "alpha": _BAND, "linewidth": 0, "zorder": 1, "transform": moved}
             self._axes.fill_between(curve.costs, low, high, **band)
             self._axes.update_datalim([(curve.costs[0], low.min()), (curve.costs[0], high.max())])
         self.laws.append(curve)
-        return [(x, 100 * y, shift) for x, y in zip(curve.costs, curve.top1, strict=True)]
+        return [(x, 100 * y, shift) for x, y in zip(curve.costs, curve.scores, strict=True)]
 
     def _draw_point(self, point: Point, shift: float) -> None:
         at = x, y, _ = self._places[id(point)] = (point.get(self._field), 100 * point.mean, shift)

@@ -6,7 +6,7 @@ from collections.abc import Callable, Collection, Hashable, Iterable, Sequence
 from typing import Any
 
 from mnet_jax.config.tasks import SCORES, Score, scores_of
-from mnet_jax.report.errorbars import IMAGES, pooled_sd, standard_error
+from mnet_jax.report.errorbars import binomial, pooled_sd, standard_error
 from mnet_jax.workdir.deployment import is_measured
 from mnet_jax.workdir.results import COLUMNS, SEEDS, Row, column_of
 
@@ -70,7 +70,7 @@ def of_images(row: Row, score: Score | None = None) -> float | None:
     score = score or scores_of(row)[0]
     if row.get(score.column) is None:
         return None
-    return row.get(score.error) if score.error else standard_error([row[score.column]], row["test_images"], None)[0]
+    return row.get(score.error) if score.error else binomial(row[score.column], row["test_images"])
 
 
 def with_errors(rows: Sequence[Row], score: str | None = None) -> list[tuple[list[Row], float | None, str | None]]:
@@ -90,11 +90,8 @@ def with_errors(rows: Sequence[Row], score: str | None = None) -> list[tuple[lis
         of_groups = [[row[column] for row in same] for same in own]
         sd = pooled_sd(of_groups)
         for same, of_seeds in zip(own, of_groups, strict=True):
-            if len(same) > 1:
-                found[id(same)] = (same, *standard_error(of_seeds, None, sd))
-            else:
-                error = of_images(same[0], _BY_COLUMN[column]) if column in _BY_COLUMN else None
-                found[id(same)] = (same, error, None if error is None else IMAGES)
+            alone = of_images(same[0], _BY_COLUMN[column]) if column in _BY_COLUMN else None
+            found[id(same)] = (same, *standard_error(of_seeds, sd, alone))
     return [found[id(same)] for same in groups]
 
 

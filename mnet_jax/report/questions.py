@@ -90,7 +90,8 @@ def prediction_as_text(answer: Prediction, finding: Finding) -> str:
         cost = f"{in_millions(answer.mult_adds)} Mult-Adds, counted"
     else:
         cost = f"{in_millions(answer.mult_adds)} Mult-Adds, interpolated"
-    return f"{answer.label}: top-1 {100 * answer.top1:.1f}% ({interval}; {_form_as_text(answer.fit)}; {cost})"
+    said = f"{answer.label}: {finding.family.score.words} {100 * answer.score:.1f}%"
+    return f"{said} ({interval}; {_form_as_text(answer.fit)}; {cost})"
 
 
 def in_millions(mult_adds: float) -> str:
@@ -111,9 +112,10 @@ def _best_as_text(budget: float, finding: Finding) -> str:
         lines.append(f"no cell: the cheapest is {cheapest.label} with {in_millions(cheapest.mult_adds)}")
     else:
         cost = in_millions(answer.cell.mult_adds)
-        lines.append(f"best of the cells: {answer.cell.label}, top-1 {100 * answer.cell.mean:.1f}%, {cost}, counted")
+        reached = f"{family.score.words} {100 * answer.cell.mean:.1f}%"
+        lines.append(f"best of the cells: {answer.cell.label}, {reached}, {cost}, counted")
         if answer.rivals:
-            is_any_seed = any(len(cell.top1) > 1 for cell in family.cells)
+            is_any_seed = any(len(cell.scores) > 1 for cell in family.cells)
             names = ", ".join(cell.label for cell in answer.rivals)
             lines.append(f"not told apart from it: {names if is_any_seed else 'any other, with one seed'}")
     if answer.compound is not None:
@@ -121,10 +123,10 @@ def _best_as_text(budget: float, finding: Finding) -> str:
     else:
         lines.append("no best split by the law: logit_quadratic, the one curved form, is not there or finds no place")
     if answer.beyond is not None:
-        top1, fit = answer.beyond
+        score, fit = answer.beyond
         lines.append(
             f"WARNING: the budget is outside the grid's range, where no form is safe; {_form_as_text(fit)}, says "
-            f"{100 * top1:.1f}%"
+            f"{100 * score:.1f}%"
         )
     elif answer.is_outside:
         lines.append("WARNING: the budget is outside the grid's range, and no form was fitted that may be asked there")

@@ -113,8 +113,8 @@ def _prepared(trials: Mapping[str, ConfigDict], workdir: Workdir, engine: Launch
 
 def _conclude(workdir: Workdir, rows: Sequence[results.Row]) -> list[str]:
     """Writes the law and draws the plots; returns their paths."""
-    correct, _ = predictions.of_workdirs([workdir.path], rows)
-    found = findings.find(rows, correct)
+    shares, _ = predictions.of_workdirs([workdir.path], rows)
+    found = findings.find(rows, shares)
     findings.write(workdir, found)
     paths = plots.draw(workdir, found)
     return paths + tuning.draw(workdir, tuning.read([workdir.path]), rows)

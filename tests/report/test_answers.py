@@ -47,14 +47,14 @@ def test_a_missing_corner_is_outside():
 def test_a_prediction_inside_is_the_quadratics(v1):
     answer = predict(v1, 0.6, 176)
     assert (answer.fit.name, answer.is_outside, answer.is_counted) == ("logit_quadratic", False, False)
-    assert 0.617 < answer.top1 < 0.653, "between alpha 0.5 at 192 and alpha 0.75 at 160"
+    assert 0.617 < answer.score < 0.653, "between alpha 0.5 at 192 and alpha 0.75 at 160"
     assert answer.interval is None
     assert predict(v1, 0.5, 192).is_counted
 
 
 def test_the_law_answers_for_a_cell_as_well_as_its_misses_say(v1):
     for cell in v1.family.cells:
-        assert predict(v1, cell.alpha, cell.input_size).top1 == pytest.approx(cell.mean, abs=0.006)
+        assert predict(v1, cell.alpha, cell.input_size).score == pytest.approx(cell.mean, abs=0.006)
 
 
 def test_the_compound_optimum_of_v1_is_the_known_one(v1):
@@ -70,7 +70,7 @@ def test_the_compound_optimum_of_v1_is_the_known_one(v1):
 def test_the_best_cell_is_the_most_accurate_that_is_affordable(v1):
     answer = best(v1, 110e6)
     assert answer.cell.label == "alpha=0.75,input_size=128"
-    assert answer.compound.top1 > answer.cell.mean - 0.002
+    assert answer.compound.score > answer.cell.mean - 0.002
     assert not answer.is_outside
     assert len(answer.rivals) == 7, "with one seed any other that is affordable"
 

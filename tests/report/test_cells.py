@@ -8,12 +8,12 @@ from mnet_jax.config.resolve import resolve
 from mnet_jax.report.cells import families
 from mnet_jax.workdir import results
 from tests.finished import finish
-from tests.report.grids import grid, row
+from tests.report.grids import grid, row, segmented
 
 
 def test_seeds_are_one_cell_and_axes_are_one_family():
     (family,) = families(grid((1.0, 0.5), (28, 20), (0, 1), spread=0.01))
-    assert [(cell.alpha, cell.input_size, len(cell.top1)) for cell in family.cells] == [
+    assert [(cell.alpha, cell.input_size, len(cell.scores)) for cell in family.cells] == [
         (1.0, 28, 2),
         (1.0, 20, 2),
         (0.5, 28, 2),
@@ -81,7 +81,17 @@ def test_a_seed_that_diverged_takes_its_cell_with_it():
     assert family.left_out == ("alpha=1.0,input_size=28 is not used: a trial diverged",)
     rows[1] |= {"status": "running"}
     (family,) = families(rows)
-    assert [len(cell.top1) for cell in family.cells] == [1, 2], "one that is not done yet does not"
+    assert [len(cell.scores) for cell in family.cells] == [1, 2], "one that is not done yet does not"
+
+
+def test_each_task_has_families_of_its_own_score():
+    rows = grid((1.0, 0.5), (28,))
+    classified, segments = families([*rows, *segmented(rows)])
+    assert [classified.score.column, segments.score.column] == ["top1", "miou"]
+    assert [cell.scores for cell in segments.cells] == [cell.scores for cell in classified.cells]
+    assert [cell.error_of_images for cell in segments.cells] == [0.01, 0.01]
+    (chance,) = families(segmented([row(1.0, 28, 0.1)]))
+    assert chance.left_out == (), "mIoU is no share of the images, and has no chance level of its own"
 
 
 def test_two_recipes_in_one_cell_are_not_averaged():
@@ -101,10 +111,10 @@ def test_bits_count_only_where_every_cell_has_them_of_the_same_images():
     rows = grid((1.0, 0.5), (28,))
     bits = {own["trial"]: np.arange(1000) < 1000 * own["top1"] for own in rows}
     (family,) = families(rows, bits)
-    assert [cell.correct.mean() for cell in family.cells] == pytest.approx([own["top1"] for own in rows], abs=1e-3)
+    assert [cell.shares.mean() for cell in family.cells] == pytest.approx([own["top1"] for own in rows], abs=1e-3)
     bits[rows[0]["trial"]] = bits[rows[0]["trial"]][:500]
     (family,) = families(rows, bits)
-    assert all(cell.correct is None for cell in family.cells)
+    assert all(cell.shares is None for cell in family.cells)
 
 
 def test_the_number_of_classes_comes_from_the_config(tmp_path):

@@ -88,7 +88,7 @@ def test_beyond_alpha_1_the_straight_forms_err_by_what_was_found(name, at_14, at
     (form,) = (form for form in forms(AXES) if form.name == name)
     fit = fit_form(family, form, None)
     places = family.place((1.4, 1.3), (224, 224), (582_195_824, 509_374_560))
-    excess = 100 * (np.array([0.750, 0.744]) - fit.top1(places))
+    excess = 100 * (np.array([0.750, 0.744]) - fit.score(places))
     assert excess == pytest.approx([at_14, at_13], abs=0.06)
 
 

@@ -8,7 +8,7 @@ from mnet_jax.report.cells import families
 from mnet_jax.report.findings import verdict
 from mnet_jax.report.neighbours import front, holm, neighbours
 from mnet_jax.report.noise import seed_noise
-from tests.report.grids import grid, row
+from tests.report.grids import grid, row, segmented
 
 
 def family_of(rows, bits=None):
@@ -82,6 +82,16 @@ def test_bits_compare_two_checkpoints_on_the_same_images():
     alone = 0.05 * 0.95  # 50 images in a thousand are judged differently, all in favour of one
     assert pair.of_checkpoints == pytest.approx(1.96 * (alone / 1000) ** 0.5, rel=1e-3)
     assert verdict(pair) == "not told apart: 5.0 points, of one seed; as these two checkpoints +- 1.4"
+
+
+def test_shares_of_segmentations_compare_two_checkpoints():
+    rows = segmented(grid((1.0, 0.5), (28,), top1=lambda alpha, _: 0.6 if alpha == 1 else 0.5))
+    rng = np.random.default_rng(0)
+    common, own = rng.normal(0, 0.3, 1000), rng.normal(0, 0.1, (2, 1000))
+    shares = {row["trial"]: row["miou"] + common + noise for row, noise in zip(rows, own, strict=True)}
+    (pair,) = neighbours(family_of(rows, shares))
+    assert pair.gap == pytest.approx(0.1)
+    assert pair.of_checkpoints == pytest.approx(1.96 * 0.1 * (2 / 1000) ** 0.5, rel=0.05), "what they share cancels"
 
 
 def test_a_cell_is_beaten_only_by_one_that_is_no_dearer_and_told_apart():

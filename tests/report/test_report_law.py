@@ -11,7 +11,7 @@ import pytest
 from mnet_jax.report import __main__ as report
 from mnet_jax.workdir import predictions, results
 from mnet_jax.workdir.files import Workdir
-from tests.report.grids import grid
+from tests.report.grids import grid, segmented
 
 EXPERIMENTS = pathlib.Path(__file__).parents[2] / "experiments"
 REAL = pathlib.Path(__file__).parent / "real_grid/results.csv"  # V1 on Fashion-MNIST, at one rate for all
@@ -136,7 +136,7 @@ def test_one_seed_has_a_fit_no_interval_and_nobody_told_apart(real, told):
     assert all(form["intervals"] is None for form in family["forms"])
     assert {(pair["half_width_pp"], pair["told_apart"]) for pair in family["neighbours"]} == {(None, False)}
     assert len(family["pareto"]) == 16
-    assert "No intervals: one seed, and no record of which images each trial has right." in printed
+    assert "No intervals: one seed, and no record of what each trial makes of single images." in printed
     assert "one seed says nothing of another run, so nobody is told apart" in printed
     assert re.search(r"alpha=0.6,input_size=22: top-1 [\d.]+% \(no interval; ", printed)
     errors = {(cell["standard_error_of"], round(cell["standard_error_pp"], 1)) for cell in family["cells"]}
@@ -188,6 +188,17 @@ def test_along_one_axis_the_other_may_be_left_out(tmp_path, told):
     assert re.search(r"alpha=0.6,input_size=28: top-1 [\d.]+% ", printed)
     _, printed = told(folder, "--predict", "alpha=0.6,input_size=20")
     assert "mobilenet_v1: nothing is known of input_size 20: all cells have 28" in printed
+
+
+def test_segmentations_have_a_law_of_miou(tmp_path, told):
+    folder = write(tmp_path / "a", segmented(grid((1.0, 0.75, 0.5), (28, 24, 20), (0, 1, 2), spread=0.001)))
+    (family,), printed = told(folder, "--predict", "alpha=0.6,input_size=24", "--budget", "5M")
+    assert family["model"] == "deeplab_mobilenet_v2"
+    assert family["cells"][0]["miou"] == pytest.approx(0.89)
+    assert re.search(r"alpha=0.6,input_size=24: mIoU [\d.]+% \(95%", printed)
+    assert re.search(r"best of the cells: alpha=[\d.]+,input_size=\d+, mIoU [\d.]+%, [\d.]+ M, counted", printed)
+    assert "mIoU of the first minus the second, with the 95% interval" in printed
+    assert "top-1" not in printed
 
 
 def test_bits_of_several_seeds_make_intervals_of_new_images(tmp_path, told, capsys):

@@ -1,10 +1,11 @@
-"""One bit per test image and trial, kept beside the results, and never missed."""
+"""What a trial makes of each test image, kept beside the results, and never missed."""
 
 import numpy as np
 import pytest
 
 from mnet_jax import presets
 from mnet_jax.config.resolve import resolve
+from mnet_jax.train.tasks.segmentation import Segmentation, intersection_over_union
 from mnet_jax.workdir import predictions, results
 from mnet_jax.workdir.files import WatchedFolder, Workdir
 from tests.finished import finish
@@ -115,3 +116,73 @@ def test_bits_of_a_trial_in_two_workdirs_are_read_once(workdir, bits, tmp_path):
 def test_a_process_that_trains_along_writes_nothing(tmp_path):
     WatchedFolder(tmp_path).set_predictions(b"x")
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.fixture
+def segmented(tmp_path):
+    """A workdir with one trial, which segments 100 images of 4 classes, and its scores."""
+    config = resolve(presets.get("scenes"))
+    confusions = np.random.default_rng(0).multinomial(200, np.full(16, 1 / 20) + np.eye(4).ravel() / 20, 100)
+    part = {"confusion": confusions.reshape(100, 4, 4).astype(np.int32), "loss": 1.0, "pixels": 20_000.0}
+    scores = Segmentation(config).scores([part])
+    workdir = finish(tmp_path / "segmented", [config.to_dict()])
+    folder = workdir.trial(NAMES[0])
+    folder.set_result(folder.result() | {name: scores[name] for name in ("miou", "miou_se")})
+    folder.set_predictions(Segmentation(config).outcomes(scores))
+    return workdir, scores
+
+
+def test_shares_move_as_miou_does_when_images_are_drawn_anew(segmented):
+    workdir, scores = segmented
+    found, remarks = read(workdir)
+    assert remarks == []
+    shares = found[NAMES[0]]
+    assert shares.mean() == pytest.approx(scores["miou"], abs=1e-12)
+    rng = np.random.default_rng(1)
+    moved, expected = [], []
+    for _ in range(200):
+        drawn = rng.integers(0, 100, 100)
+        moved.append(shares[drawn].mean())
+        expected.append(intersection_over_union(scores["confusions"][drawn].sum(axis=0)).mean())
+    assert np.std(expected) == pytest.approx(scores["miou_se"], rel=0.2)
+    assert np.abs(np.subtract(moved, expected)).max() < np.std(expected) / 4
+
+
+def test_shares_of_segmentations_stand_beside_a_table(segmented, tmp_path):
+    workdir, _ = segmented
+    (found, _), table = read(workdir), Workdir(tmp_path / "table")
+    table.path.mkdir()
+    results.write(table, results.results(workdir.path))
+    predictions.write_all(table, found)
+    again, remarks = read(table)
+    assert remarks == []
+    np.testing.assert_allclose(again[NAMES[0]], found[NAMES[0]], rtol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("name", "damage"),
+    [
+        ("influence", lambda influence: 1.001 * influence),
+        ("influence", lambda influence: influence[:99]),
+        ("others", lambda influence: influence),
+    ],
+)
+def test_shares_that_contradict_the_result_are_done_without(segmented, name, damage):
+    workdir, _ = segmented
+    path = workdir.trial(NAMES[0]).predictions_path
+    with np.load(path) as file:
+        influence = file["influence"]
+    with path.open("wb") as file:
+        np.savez(file, **{name: damage(influence)})
+    found, (remark,) = read(workdir)
+    assert found == {}
+    assert remark.startswith(f"{path} is damaged (")
+
+
+def test_a_table_of_another_score_has_no_shares(segmented, tmp_path):
+    workdir, _ = segmented
+    (found, _), table = read(workdir), Workdir(tmp_path / "table")
+    table.path.mkdir()
+    results.write(table, [row | {"miou": row["miou"] + 1e-4} for row in results.results(workdir.path)])
+    predictions.write_all(table, found)
+    assert read(table)[0] == {}

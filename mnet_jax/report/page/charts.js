@@ -86,7 +86,7 @@ const SWITCHES = {
 
 function isThere(name) {
   const { cells, laws, papers } = shown.tradeoff;
-  if (name === "law") return laws.length > 0 && state.x === "mult_adds" && state.y === "top1";
+  if (name === "law") return laws.some((law) => law.score === state.y) && state.x === "mult_adds";
   if (name === "papers") return papers.length > 0 && ["mult_adds", "params"].includes(state.x) && state.y !== "loss";
   if (name === "twins") return state.y === "top1" && cells.some((cell) => cell.int8 !== null);
   if (name === "lines") return cells.some((cell) => cell.line !== null);
@@ -117,7 +117,7 @@ function tradeoffData() {
     const look = { color: ink(cell), shape: cell.shape, dash: cell.dash, line: cell.line, group: cell.group };
     return [{ cell: index, x, y: scale * score[0], error: scale * (score[1] ?? 0), said: cell.said, tip: tipOf(cell), ring: Number(isCellPinned(cell)), ...look }];
   });
-  const drawnLaws = isOn("law") ? laws : [];
+  const drawnLaws = isOn("law") ? laws.filter((law) => law.score === state.y) : [];
   const withLaw = new Set(drawnLaws.map((law) => law.line));
   const along = drawnLaws.flatMap((law) =>
     law.at.map(([x, y, low, high]) => ({ x, y: 100 * y, low: 100 * low, high: 100 * high, line: law.line, color: ink(law), dash: law.dash })));

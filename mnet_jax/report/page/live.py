@@ -55,8 +55,8 @@ class Live:
         """The law takes long, and waits for a trial that ends."""
         done = [row for row in rows if row["status"] == DONE]
         if done != self._done:
-            correct, _ = predictions.of_workdirs(self._workdirs, done)
-            self._done, self._found = done, findings.find(rows, correct)
+            shares, _ = predictions.of_workdirs(self._workdirs, done)
+            self._done, self._found = done, findings.find(rows, shares)
         return self._found
 
 

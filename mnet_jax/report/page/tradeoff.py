@@ -135,16 +135,17 @@ def _mean(rows: Sequence[Row], column: str) -> float | None:
 
 
 def _law(curve: Curve, line: int, styles: Styles, point: Point) -> _Json:
-    """{"line", "form", "misses", "of", "dash", "at", ...}: "at" has Mult-Adds, top-1, and the band's two ends."""
-    low, high = (curve.top1, curve.top1) if curve.band is None else curve.band
-    at = zip(curve.costs, curve.top1, low, high, strict=True)
+    """{"line", "score", "form", "misses", "of", "dash", "at", ...}: "at" has Mult-Adds, score, and band."""
+    low, high = (curve.scores, curve.scores) if curve.band is None else curve.band
+    at = zip(curve.costs, curve.scores, low, high, strict=True)
     return {
         "line": line,
+        "score": curve.law.family.score.column,
         "form": curve.fit.name,
         "misses": curve.fit.loo_mean,
         "of": curve.law.source if curve.band is not None else None,
         "dash": look.dash(styles.dash(0, point)),
-        "at": [[round(float(cost)), *(round(float(top1), 5) for top1 in rest)] for cost, *rest in at],
+        "at": [[round(float(cost)), *(round(float(score), 5) for score in rest)] for cost, *rest in at],
         **_ink(styles.color(0, point)),
     }
 

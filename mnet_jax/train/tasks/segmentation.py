@@ -135,8 +135,8 @@ class Segmentation:
         return {"iou": iou} | {name: scores[name] for name in beside if name in scores}
 
     def outcomes(self, scores):
-        file = io.BytesIO()
-        np.savez_compressed(file, confusions=scores["confusions"].astype(np.int32))
+        file, confusions = io.BytesIO(), scores["confusions"]
+        np.savez_compressed(file, confusions=confusions.astype(np.int32), influence=influence(confusions))
         return file.getvalue()
 
 

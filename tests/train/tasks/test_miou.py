@@ -159,5 +159,6 @@ def test_what_is_kept_of_each_image(split):
     scores = evaluated(own, split)
     with np.load(io.BytesIO(own.outcomes(scores))) as file:
         np.testing.assert_array_equal(file["confusions"], scores["confusions"])
+        np.testing.assert_array_equal(file["influence"], influence(scores["confusions"]))
     assert own.result(scores)["iou"][4] is None
     assert len(own.validation(scores)["influence"]) == 5
