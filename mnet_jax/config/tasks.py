@@ -19,6 +19,11 @@ class Score(NamedTuple):
     axis: str
     error: str = ""
 
+    @property
+    def is_share(self) -> bool:
+        """Whether it is a share of the images, with a binomial error."""
+        return not self.error
+
 
 SCORES: dict[str, tuple[Score, ...]] = {  # of each `config.task`; the first is what is drawn, compared and chosen by
     "classification": (Score("top1", "top-1", "top-1 accuracy"), Score("top5", "top-5", "top-5 accuracy")),

@@ -9,12 +9,13 @@
     python -m mnet_jax.report --workdir DIR --csv | --json | --markdown | --latex
 
 collects `results.csv` anew from the folders of the trials; where only the table is left, as in `experiments/`, it is
-read. Draws `accuracy_vs_mult_adds.png`, `accuracy_vs_params.png` and, of a tuned sweep, `tuning.png`, and writes
-`law.json`; where latencies were measured `accuracy_vs_latency_ms_onnx_float32.png` and its like, and `int8.png` where
-trials were exported to int8. Several workdirs become one table and one set of plots, in a folder of their own.
-`--published` does so for the papers' accuracies on ImageNet. `--csv` and its like print the means over seeds alone, to
-paste, and write nothing. `--html` adds `report.html`, a page to look at all of it in a browser; `--live` serves that
-page to this machine while a sweep trains, and writes nothing.
+read. Draws `accuracy_vs_mult_adds.png` and `accuracy_vs_params.png`, of segmentations `miou_vs_mult_adds.png` and its
+like, and, of a tuned sweep, `tuning.png`, and writes `law.json`; where latencies were measured
+`accuracy_vs_latency_ms_onnx_float32.png` and its like, and `int8.png` where trials were exported to int8. Several
+workdirs become one table and one set of plots, in a folder of their own. `--published` does so for the papers'
+accuracies on ImageNet. `--csv` and its like print the means over seeds alone, to paste, and write nothing. `--html`
+adds `report.html`, a page to look at all of it in a browser; `--live` serves that page to this machine while a sweep
+trains, and writes nothing.
 """
 
 import argparse
@@ -96,7 +97,7 @@ def _parser() -> _Parser:
     )
     parser.add_argument("--published", metavar="FAMILY", help=f"in place of a workdir: {' or '.join(published.GRIDS)}")
     parser.add_argument("--output", help="folder for the table and the plots, if not the workdir")
-    parser.add_argument("--predict", metavar="PLACE", help="ask for an accuracy: alpha=0.6,input_size=176")
+    parser.add_argument("--predict", metavar="PLACE", help="ask for a score: alpha=0.6,input_size=176")
     parser.add_argument("--budget", metavar="MULT_ADDS", help="ask for the best cell of at most as many: 100e6 or 100M")
     forms = parser.add_mutually_exclusive_group()
     for form in pasted.FORMS:

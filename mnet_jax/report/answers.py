@@ -1,4 +1,4 @@
-"""What the law answers: the accuracy of a cell that was not trained, and the best cell for a budget."""
+"""What the law answers: the score of a cell that was not trained, and the best cell for a budget."""
 
 import dataclasses
 from collections.abc import Sequence

@@ -1,4 +1,4 @@
-"""What else a family's accuracies might have been: drawn seeds and drawn test images, crossed.
+"""What else a family's scores might have been: drawn seeds and drawn test images, crossed.
 
 Images are drawn once for all cells and seeds, as these share them; to each cell a normal deviate is added, of the seed
 noise that is pooled over the cells. Three seeds, resampled as they are, would give intervals too narrow by the root of
@@ -49,7 +49,8 @@ def draw(family: Family, num_draws: int = DRAWS) -> Draws | None:
         counts = np.array([len(cell.scores) for cell in family.cells])
         normal = np.random.default_rng(_SEED + 1).standard_normal(drawn.shape)
         drawn = drawn + normal * noise.sd / np.sqrt(counts)
-    smallest = 0.5 / (family.cells[0].num_images or 1e6)  # of an image: no error is 0 or 1
+    num_images = family.cells[0].num_images if family.score.is_share else None
+    smallest = 0.5 / (num_images or 1e6)  # of an image: no error is 0 or 1
     source = IMAGES_ONLY if noise is None else SEEDS_AND_IMAGES if has_images else SEEDS_ONLY
     return Draws(np.clip(1 - drawn, smallest, 1 - smallest), source)
 

@@ -128,7 +128,6 @@ def families(rows: Sequence[Row], shares: Mapping[str, np.ndarray] | None = None
 
     Args:
       rows: of a table.
-      error_of_images: standard error of the first seed's over the test images, a fraction; None likewise.
       shares: (images,) of trials by name, in the order of the test split; see `workdir.predictions`.
     """
     columns = [column for column in settings_columns(rows) if column not in AXES]
@@ -172,16 +171,16 @@ def _reason_against(rows: Sequence[Row], score: Score) -> str | None:
         return f"it is {rows[0]['status']}, not done"
     if len({row.get("replicate") for row in done}) > 1:
         return "its trials differ in more than their seeds"
-    reached = [row[score.column] for row in done]
+    reached = [row.get(score.column) for row in done]
     if not all(value is not None and math.isfinite(value) for value in reached):
-        return "its accuracy is not known"
+        return f"its {score.words} is not known"
     if not done[0]["mult_adds"]:
         return "its Mult-Adds are not known"
     mean = statistics.mean(reached)
     if not 0 < mean < 1:
         return f"its {score.words} is {mean:g}"
     num_images = sum(row["test_images"] or 0 for row in done)
-    if not score.error and _is_near_chance(mean, done[0].get("num_classes"), num_images):
+    if score.is_share and _is_near_chance(mean, done[0].get("num_classes"), num_images):
         return f"its {score.words} of {mean:.4f} is that of chance among {done[0]['num_classes']} classes"
     return None
 

@@ -33,5 +33,5 @@ def standard_error(
 
 
 def binomial(share: float, num_images: int | None) -> float | None:
-    """Of a share of the test images; None where their number is not known."""
-    return math.sqrt(share * (1 - share) / num_images) if num_images else None
+    """Of a share of the test images; None where their number is not known, or it is no share."""
+    return math.sqrt(share * (1 - share) / num_images) if num_images and 0 <= share <= 1 else None

@@ -162,7 +162,8 @@ def verdict(pair: Pair) -> str:
     """Whether a pair is told apart, in words."""
     gap = f"{100 * pair.gap:.1f}"
     if pair.half_width is None:
-        beside = f"; as these two checkpoints +- {100 * pair.of_checkpoints:.1f}" if pair.of_checkpoints else ""
+        is_known = pair.of_checkpoints is not None
+        beside = f"; as these two checkpoints +- {100 * pair.of_checkpoints:.1f}" if is_known else ""
         return f"not told apart: {gap} points, of one seed{beside}"
     said = f"{gap} +- {100 * pair.half_width:.1f} points"
     if pair.is_told_apart:

@@ -99,4 +99,4 @@ def _of_checkpoints(a: Cell, b: Cell) -> float | None:
     if a.shares is None or b.shares is None:
         return None
     differences = np.subtract(a.shares, b.shares, dtype=np.float64)
-    return float(stats.norm.ppf(0.975) * differences.std() / math.sqrt(len(differences)))
+    return float(stats.norm.ppf(0.975) * differences.std(ddof=1) / math.sqrt(len(differences)))

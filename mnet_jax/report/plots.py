@@ -84,7 +84,7 @@ def _figure(rows: Sequence[Row], field: str, label: str, curves: Curves) -> Figu
     known = [row for row in rows if _is_drawn(row, field)]
     drawn = in_force(known)
     left_out = {
-        "of unknown cost or accuracy": len(rows) - len(known),
+        "of unknown cost or score": len(rows) - len(known),
         "at values that tuning gave up": len(known) - len(drawn),
     }
     notes = [f"Not drawn: {n} trial{'s' * (n > 1)} {why}." for why, n in left_out.items() if n]

@@ -62,7 +62,7 @@ def points(rows: Sequence[Row]) -> list[Point]:
 
 def reached(row: Row) -> float | None:
     """The first score of a row's task."""
-    return row[scores_of(row)[0].column]
+    return row.get(scores_of(row)[0].column)
 
 
 def of_images(row: Row, score: Score | None = None) -> float | None:
@@ -70,7 +70,7 @@ def of_images(row: Row, score: Score | None = None) -> float | None:
     score = score or scores_of(row)[0]
     if row.get(score.column) is None:
         return None
-    return row.get(score.error) if score.error else binomial(row[score.column], row["test_images"])
+    return binomial(row[score.column], row["test_images"]) if score.is_share else row.get(score.error)
 
 
 def with_errors(rows: Sequence[Row], score: str | None = None) -> list[tuple[list[Row], float | None, str | None]]:
@@ -90,7 +90,8 @@ def with_errors(rows: Sequence[Row], score: str | None = None) -> list[tuple[lis
         of_groups = [[row[column] for row in same] for same in own]
         sd = pooled_sd(of_groups)
         for same, of_seeds in zip(own, of_groups, strict=True):
-            alone = of_images(same[0], _BY_COLUMN[column]) if column in _BY_COLUMN else None
+            is_alone = len(same) == 1 and column in _BY_COLUMN
+            alone = of_images(same[0], _BY_COLUMN[column]) if is_alone else None
             found[id(same)] = (same, *standard_error(of_seeds, sd, alone))
     return [found[id(same)] for same in groups]
 

@@ -79,7 +79,7 @@ def afforded(budget: float, findings: Sequence[Finding]) -> str:
 
 
 def prediction_as_text(answer: Prediction, finding: Finding) -> str:
-    """An accuracy, its interval, which form says so, how it errs on cells left out, and the cost."""
+    """A score, its interval, which form says so, how it errs on cells left out, and the cost."""
     interval = "no interval"
     if answer.interval:
         low, high = answer.interval

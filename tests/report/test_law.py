@@ -10,7 +10,7 @@ from mnet_jax.report import bootstrap, law
 from mnet_jax.report.cells import families
 from mnet_jax.report.forms import AXES, Linear, forms
 from mnet_jax.report.law import fit_form, fit_law, refusal
-from tests.report.grids import grid, published_family, smooth
+from tests.report.grids import grid, published_family, segmented, smooth
 
 NAMES = ("logit_quadratic", "power_with_floor", "log_linear", "mult_adds_power")
 MORE_OF_V2 = ((0.35, 160, 30_874_800, 0.557), (0.35, 96, 11_934_128, 0.455))  # of TF-slim's README
@@ -202,3 +202,14 @@ def test_a_cross_of_two_axes_has_no_quadratic():
 def test_every_form_needs_what_it_says():
     assert set(law._NEEDS) == {form.name for form in forms(AXES)} == set(NAMES)
     assert all(isinstance(form, Linear) or "E" in form.coefficients for form in forms(AXES))
+
+
+def test_draws_of_miou_are_not_held_at_half_an_image():
+    """Ten images with a mIoU of 0.97: an accuracy of theirs could be no nearer to 1 than 0.95 by the clip of shares."""
+    rows = segmented(grid((1.0, 0.5), (28,), top1=lambda *_: 0.97, test_images=10))
+    noise = np.random.default_rng(0).normal(0, 0.01, 10)
+    shares = {own["trial"]: 0.97 + noise - noise.mean() for own in rows}
+    (family,) = families(rows, shares)
+    drawn = bootstrap.draw(family).errors
+    assert drawn.mean() == pytest.approx(0.03, abs=0.001)
+    assert drawn.std() == pytest.approx(noise.std() / 10**0.5, rel=0.1)

@@ -342,7 +342,7 @@ def test_trials_of_unknown_cost_are_counted_under_the_plot(drawn):
     rows[2] |= {"mult_adds": None, "params": None}
     figure = drawn(rows)[0]
     assert len(figure.axes[0].containers) == 2
-    assert "Not drawn: 1 trial of unknown cost or accuracy." in note_of(figure)
+    assert "Not drawn: 1 trial of unknown cost or score." in note_of(figure)
 
 
 def test_a_score_that_is_no_number_is_not_drawn(drawn):
@@ -350,7 +350,7 @@ def test_a_score_that_is_no_number_is_not_drawn(drawn):
     rows[0] |= {"top1": float("nan")}
     figure = drawn(rows)[0]
     assert len({width for _, width in bars_of(figure.axes[0]).values()}) == 2, "one seed is left at the first"
-    assert "Not drawn: 1 trial of unknown cost or accuracy." in note_of(figure)
+    assert "Not drawn: 1 trial of unknown cost or score." in note_of(figure)
 
 
 def test_unfinished_trials_are_not_drawn(drawn):

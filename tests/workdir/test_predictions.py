@@ -5,8 +5,9 @@ import pytest
 
 from mnet_jax import presets
 from mnet_jax.config.resolve import resolve
-from mnet_jax.train.tasks.segmentation import Segmentation, intersection_over_union
+from mnet_jax.train.tasks.segmentation import Segmentation
 from mnet_jax.workdir import predictions, results
+from mnet_jax.workdir.confusions import intersection_over_union
 from mnet_jax.workdir.files import WatchedFolder, Workdir
 from tests.finished import finish
 
@@ -159,21 +160,27 @@ def test_shares_of_segmentations_stand_beside_a_table(segmented, tmp_path):
     np.testing.assert_allclose(again[NAMES[0]], found[NAMES[0]], rtol=1e-6)
 
 
+def one_pixel_moved(confusions):
+    confusions[0, 0] += (-1, 1, 0, 0)
+    return confusions
+
+
 @pytest.mark.parametrize(
     ("name", "damage"),
     [
-        ("influence", lambda influence: 1.001 * influence),
-        ("influence", lambda influence: influence[:99]),
-        ("others", lambda influence: influence),
+        ("confusions", one_pixel_moved),
+        ("confusions", lambda confusions: confusions[:99]),
+        ("confusions", lambda confusions: confusions[:, 0]),
+        ("others", lambda confusions: confusions),
     ],
 )
-def test_shares_that_contradict_the_result_are_done_without(segmented, name, damage):
+def test_confusions_that_contradict_the_result_are_done_without(segmented, name, damage):
     workdir, _ = segmented
     path = workdir.trial(NAMES[0]).predictions_path
     with np.load(path) as file:
-        influence = file["influence"]
+        confusions = file["confusions"]
     with path.open("wb") as file:
-        np.savez(file, **{name: damage(influence)})
+        np.savez(file, **{name: damage(confusions)})
     found, (remark,) = read(workdir)
     assert found == {}
     assert remark.startswith(f"{path} is damaged (")
@@ -186,3 +193,21 @@ def test_a_table_of_another_score_has_no_shares(segmented, tmp_path):
     results.write(table, [row | {"miou": row["miou"] + 1e-4} for row in results.results(workdir.path)])
     predictions.write_all(table, found)
     assert read(table)[0] == {}
+
+
+def test_in_a_table_each_trial_is_judged_by_itself(workdir, bits, tmp_path):
+    table = Workdir(tmp_path / "table")
+    table.path.mkdir()
+    first, second = results.results(workdir.path)
+    results.write(table, [first | {"top1": 0.7}, second])
+    predictions.write_all(table, bits)
+    found, (remark,) = read(table)
+    assert list(found) == [NAMES[1]]
+    assert remark.endswith(f"is damaged (it contradicts the result of {NAMES[0]}): done without")
+
+
+def test_one_image_has_no_shares(segmented):
+    """Nothing can be drawn from it: an interval would have no width."""
+    workdir, _ = segmented
+    rows = [row | {"test_images": 1} for row in results.results(workdir.path)]
+    assert predictions.of_workdirs([workdir.path], rows) == ({}, [])

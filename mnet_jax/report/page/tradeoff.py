@@ -191,7 +191,7 @@ def _ink(found: Any) -> dict[str, str]:
 
 def _notes(num_unknown: int, num_given_up: int, laws: Sequence[_Json]) -> list[str]:
     """What is not drawn, and of what the law's curves are."""
-    left_out = {"of unknown accuracy": num_unknown, "at values that tuning gave up": num_given_up}
+    left_out = {"of unknown score": num_unknown, "at values that tuning gave up": num_given_up}
     notes = [f"Not drawn: {n} trial{'s' * (n > 1)} {why}." for why, n in left_out.items() if n]
     forms = dict.fromkeys(f"{law['form']} (misses cells left out by {100 * law['misses']:.2f} points)" for law in laws)
     if forms:

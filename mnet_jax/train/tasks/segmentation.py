@@ -6,7 +6,6 @@ where an image is smaller, the rest is void and counts nowhere. Scores are taken
 own size.
 """
 
-import io
 from typing import Any
 
 import jax
@@ -22,6 +21,8 @@ from mnet_jax.data.pairs import augment_pairs
 from mnet_jax.errors import UserError
 from mnet_jax.models.ops.aligned_corners import resize_aligned
 from mnet_jax.train.tasks.logits import checked
+from mnet_jax.workdir import predictions
+from mnet_jax.workdir.confusions import influence, intersection_over_union, standard_error
 
 _BACKGROUND = "background"  # name of the class that foreground leaves out
 
@@ -135,36 +136,7 @@ class Segmentation:
         return {"iou": iou} | {name: scores[name] for name in beside if name in scores}
 
     def outcomes(self, scores):
-        file, confusions = io.BytesIO(), scores["confusions"]
-        np.savez_compressed(file, confusions=confusions.astype(np.int32), influence=influence(confusions))
-        return file.getvalue()
-
-
-def intersection_over_union(confusion: np.ndarray) -> np.ndarray:
-    """Of each class, (classes,), from pixels by class and by prediction; NaN where it is in neither."""
-    intersection = np.diagonal(confusion).astype(np.float64)
-    union = confusion.sum(axis=0) + confusion.sum(axis=1) - intersection
-    return np.divide(intersection, union, out=np.full(len(union), np.nan), where=union > 0)
-
-
-def influence(confusions: np.ndarray) -> np.ndarray:
-    """How much mIoU moves with the weight of each image, (images,): its derivative, which sums to 0.
-
-    Args:
-      confusions: (images, classes, classes).
-    """
-    intersections = np.diagonal(confusions, axis1=1, axis2=2).astype(np.float64)
-    unions = confusions.sum(axis=1) + confusions.sum(axis=2) - intersections
-    all_unions = unions.sum(axis=0)
-    occurs = all_unions > 0
-    iou = intersections.sum(axis=0)[occurs] / all_unions[occurs]
-    return ((intersections[:, occurs] - iou * unions[:, occurs]) / all_unions[occurs]).mean(axis=1)
-
-
-def standard_error(confusions: np.ndarray) -> float | None:
-    """Of mIoU over the images of a split, by the infinitesimal jackknife (Efron, 1982); None of one image."""
-    count = len(confusions)
-    return float(np.sqrt(np.sum(influence(confusions) ** 2) * count / (count - 1))) if count > 1 else None
+        return predictions.of_confusions(scores["confusions"])
 
 
 def _cross_entropy(outputs: jax.Array, labels: jax.Array) -> tuple[jax.Array, jax.Array]:
