@@ -97,12 +97,15 @@ def test_the_command_serves_until_it_is_stopped(sweep):
     command = [sys.executable, "-m", "mnet_jax.report", "--workdir", str(sweep), "--live"]
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
     with subprocess.Popen(command, cwd=REPOSITORY, text=True, **pipes) as process:
-        address = process.stdout.readline().split()[0]
-        host, port = address.removeprefix("http://").rstrip("/").split(":")
-        connection = http.client.HTTPConnection(host, int(port))
-        connection.request("GET", "/data.json")
-        assert json.loads(connection.getresponse().read())["title"] == "sweep"
-        connection.close()
-        os.kill(process.pid, signal.SIGINT)
-        _, errors = process.communicate(timeout=60)
+        try:
+            address = process.stdout.readline().split()[0]
+            host, port = address.removeprefix("http://").rstrip("/").split(":")
+            connection = http.client.HTTPConnection(host, int(port))
+            connection.request("GET", "/data.json")
+            assert json.loads(connection.getresponse().read())["title"] == "sweep"
+            connection.close()
+            os.kill(process.pid, signal.SIGINT)
+            _, errors = process.communicate(timeout=60)
+        finally:
+            process.kill()  # a shell's background ignores SIGINT, and so does what is started in it
     assert (host, process.returncode, errors) == ("127.0.0.1", 0, "")
