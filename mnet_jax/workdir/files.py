@@ -181,7 +181,7 @@ class TrialFolder:
         write_checked(self._validation_path, scores)
 
     def set_predictions(self, content: bytes) -> None:
-        """Writes what `predictions.encoded` returns; comes before the result, which makes the trial done."""
+        """Writes what a task's `outcomes` returns; comes before the result, which makes the trial done."""
         write_bytes(self.predictions_path, content)
 
     def metrics(self) -> list[_Json]:

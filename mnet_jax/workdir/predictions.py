@@ -36,7 +36,7 @@ def encoded(correct: np.ndarray) -> bytes:
     return _as_npz({"correct": np.packbits(correct), "num_images": np.int64(len(correct))})
 
 
-def of_confusions(confusions: np.ndarray) -> bytes:
+def encoded_confusions(confusions: np.ndarray) -> bytes:
     """The content of a segmentation's file, from (images, classes, classes): pixels by class and by prediction."""
     return _as_npz({"confusions": confusions.astype(np.int32)})
 
@@ -79,13 +79,14 @@ def _of_workdir(workdir: Workdir, done: Mapping[str, Row], remarks: list[str]) -
             continue
         try:
             file = np.load(io.BytesIO(path.read_bytes()), allow_pickle=False)
-            there = [name for name in names if read is _of_trial or name in file]
         except _DAMAGED as error:
             remarks.append(_remark(path, error))
             continue
-        for name in there:
+        for name in names:
             try:
-                yield name, _sound(read(file, done[name]), done[name])
+                shares = read(file, done[name])
+                if shares is not None:
+                    yield name, _sound(shares, done[name])
             except _DAMAGED as error:
                 remarks.append(_remark(path, error))
 
@@ -102,7 +103,10 @@ def _of_trial(file: Mapping[str, np.ndarray], row: Row) -> Shares:
     return miou + len(confusions) * influence(confusions)
 
 
-def _of_table(file: Mapping[str, np.ndarray], row: Row) -> Shares:
+def _of_table(file: Mapping[str, np.ndarray], row: Row) -> Shares | None:
+    """None where the trial has no member."""
+    if row["trial"] not in file:
+        return None
     own = file[row["trial"]]
     return _unpacked(own, row) if scores_of(row)[0].is_share else own.astype(np.float64)
 

@@ -136,7 +136,7 @@ class Segmentation:
         return {"iou": iou} | {name: scores[name] for name in beside if name in scores}
 
     def outcomes(self, scores):
-        return predictions.of_confusions(scores["confusions"])
+        return predictions.encoded_confusions(scores["confusions"])
 
 
 def _cross_entropy(outputs: jax.Array, labels: jax.Array) -> tuple[jax.Array, jax.Array]:
